@@ -1,0 +1,35 @@
+# Two commands do everything: `make reproduce` and `make test`. Each sets up .venv by itself.
+PYTHON ?= python3.11
+BIN := .venv/bin
+INSTALLED := .venv/.installed
+
+.PHONY: reproduce test lab lock
+
+reproduce: outputs/demo/report.html
+	@$(BIN)/s2p show outputs/demo
+
+outputs/demo/report.html: $(INSTALLED) $(wildcard notebooks/*.ipynb s2p_lib/* s2p_lib/templates/*)
+	$(BIN)/s2p run --out outputs/demo --no-summary
+
+test: $(INSTALLED)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/pytest tests
+
+lab: $(INSTALLED)
+	$(BIN)/jupyter lab notebooks
+
+$(INSTALLED): requirements.lock pyproject.toml
+	$(PYTHON) -m venv .venv
+	$(BIN)/pip install --quiet --requirement requirements.lock
+	$(BIN)/pip install --quiet --no-deps --no-build-isolation --editable .
+	touch $@
+
+# Writes requirements.lock anew from the names in pyproject.toml; the GPU libraries of torch exist for Linux only.
+lock:
+	rm -rf .venv-lock && $(PYTHON) -m venv .venv-lock
+	.venv-lock/bin/pip install --quiet torch==2.14.1 torchvision==0.29.1
+	.venv-lock/bin/pip install --quiet .[test]
+	.venv-lock/bin/pip freeze --all --exclude pip --exclude s2p-repro \
+	  | sed -E '/^(nvidia-[^m]|cuda-|triton)/s/$$/ ; sys_platform == "linux"/' > requirements.lock
+	rm -rf .venv-lock

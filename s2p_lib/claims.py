@@ -1,0 +1,268 @@
+"""What the card claims, one record each, and how this run judges it."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from s2p_lib import carbon
+from s2p_lib.metrics import CARD_PERCENT, metrics_of_counts
+from s2p_lib.model import HEAD_PARAMETERS, RESNET50_S2P_PARAMETERS
+from s2p_lib.run_folder import RunFolder
+from s2p_lib.samples import IPD_PUBLISHED, count_labels
+
+HOLDS, CONSISTENT, CONTRADICTED, NOT_TESTED = "holds", "consistent", "contradicted", "not tested"
+COLUMNS = ["id", "claim", "published", "measured", "tolerance", "verdict", "why"]
+
+CARD_CONFUSION = np.array([[1669, 635], [532, 4076]])  # rows labels, columns predictions: private, public
+
+# Two decimals are printed, so a figure stands for anything that rounds to it.
+PRINTED = "0.005 (two printed decimals)"
+
+
+@dataclass(frozen=True)
+class Judged:
+    """What was measured (text as it goes into claims.csv), the verdict, and the reason in a sentence."""
+
+    measured: str
+    verdict: str
+    why: str
+
+
+@dataclass(frozen=True)
+class Claim:
+    """A claim of the card. ``judge`` takes the run's facts (see ``judge_claims``) and gives a ``Judged``."""
+
+    id: str
+    claim: str
+    published: str
+    tolerance: str
+    judge: Callable[[dict], Judged]
+
+
+def judge_claims(facts: dict) -> pd.DataFrame:
+    """One row per claim, with a verdict each; columns as in claims.csv.
+
+    ``facts``: dataset, metrics (content of metrics.json), test_counts (photos by label), backbone_changed
+    (bool), stopped (how training ended), epochs.
+    """
+    rows = []
+    for claim in CLAIMS:
+        judged = claim.judge(facts)
+        rows.append(
+            (claim.id, claim.claim, claim.published, judged.measured, claim.tolerance, judged.verdict, judged.why)
+        )
+    return pd.DataFrame(rows, columns=COLUMNS)
+
+
+def facts_of(run: RunFolder) -> dict:
+    """What ``judge_claims`` needs, from a run folder that holds everything up to 05_carbon."""
+    training = run.manifest["training"]
+    counts = count_labels(run.read_table("splits.csv"))
+    return {
+        "dataset": run.parameter("dataset"),
+        "metrics": run.read_json("metrics.json"),
+        "test_counts": counts.loc["test"].to_dict(),
+        **{name: training[name] for name in ("backbone_changed", "stopped", "epochs")},
+    }
+
+
+def confusions_behind(percent: dict[str, float], n_private: int, n_public: int) -> list[np.ndarray]:
+    """Every confusion matrix of these test sizes whose nine figures all print as ``percent`` (two decimals).
+
+    Each recall fixes one row on its own, so trying every count per row and then every pair that is left is
+    exhaustive.
+    """
+
+    def prints_as(value, name):
+        return np.abs(100 * value - percent[name]) <= 0.005 + 1e-9
+
+    private = np.arange(n_private + 1)
+    public = np.arange(n_public + 1)
+    private = private[prints_as(private / n_private, "private_recall")]
+    public = public[prints_as(public / n_public, "public_recall")]
+    matrices = [np.array([[a, n_private - a], [n_public - b, b]]) for a in private for b in public]
+    return [
+        matrix
+        for matrix in matrices
+        if all(prints_as(value, name) for name, value in metrics_of_counts(matrix).items())
+    ]
+
+
+def _parameters_optimised(facts: dict) -> Judged:
+    n = 365 * 2 + 2
+    return Judged(f"{n}", _same(n, HEAD_PARAMETERS), "365 x 2 weights + 2 biases; asserted when a model is built")
+
+
+def _parameters_total(facts: dict) -> Judged:
+    n = 23_508_032 + (2048 * 365 + 365) + HEAD_PARAMETERS
+    why = (
+        "23,508,032 (ResNet-50 without its last layer) + 747,885 (2048 -> 365) + 732. The number is right, but it "
+        'counts all parameters; the card\'s word "trainable" fits only 732 of them'
+    )
+    return Judged(f"{n:,}", _same(n, RESNET50_S2P_PARAMETERS), why)
+
+
+def _confusion(facts: dict) -> Judged:
+    found = confusions_behind(CARD_PERCENT, *IPD_PUBLISHED["test"].values())
+    if len(found) != 1:
+        return Judged(f"{len(found)} matrices", CONTRADICTED, "no single confusion matrix gives the printed figures")
+    (a, b), (c, d) = found[0]
+    why = (
+        f"only this matrix gives all nine: private {a:,} right, {b:,} missed; public {d:,} right, {c:,} called private"
+    )
+    return Judged("1 matrix", HOLDS, why)
+
+
+def _accuracy_formula(facts: dict) -> Judged:
+    hits = np.trace(CARD_CONFUSION)
+    wrong = CARD_CONFUSION.sum() - hits
+    by_formula = 100 * hits / (hits + 2 * wrong)  # each wrong photo is one FP and one FN
+    ordinary = 100 * hits / CARD_CONFUSION.sum()
+    why = f"the written formula gives {hits:,} / {hits + 2 * wrong:,}; {ordinary:.2f} is ordinary accuracy"
+    return Judged(f"{by_formula:.2f}", CONTRADICTED, why)
+
+
+def _carbon_value(facts: dict) -> Judged:
+    kg = carbon.co2eq_kg(carbon.CARD_HOURS, carbon.CARD_GPU_WATTS, carbon.CARD_FACTOR_KG_PER_KWH)
+    low, high = carbon.hours_behind_card()
+    why = f"8 h x 250 W x 0.3072 kg/kWh = {kg:.4f} kg; 0.62 needs {low:.2f} to {high:.2f} h, which '~8 h' allows"
+    return Judged(f"{kg:.4f} kg", CONSISTENT, why)
+
+
+def _carbon_unit(facts: dict) -> Judged:
+    why = "the card prints no unit and its template says grams; only kilograms fit its own hours, power and factor"
+    return Judged("kg", CONTRADICTED, why)
+
+
+def _gpu(facts: dict) -> Judged:
+    why = "the card names it once GTX 1090 Ti and once GTX 1080 Ti with 12 GB; no 1090 Ti exists, the 1080 Ti has 11 GB"
+    return Judged("GTX 1080 Ti, 11 GB", CONTRADICTED, why)
+
+
+def _unused_settings(facts: dict) -> Judged:
+    why = "listed on the card, but neither Adam nor the plateau scheduler has such a setting"
+    return Judged("unused", CONTRADICTED, why)
+
+
+def _test_counts(facts: dict) -> Judged:
+    if facts["dataset"] != "ipd":
+        return _needs_ipd(facts)
+    ours, published = facts["test_counts"], IPD_PUBLISHED["test"]
+    return Judged(_counts(ours), _same(ours, published), "photos with that label in the run's test split")
+
+
+def _frozen(facts: dict) -> Judged:
+    if facts["backbone_changed"]:
+        return Judged("backbone changed", CONTRADICTED, "a tensor of the backbone differs after training")
+    why = (
+        "this run's backbone, BatchNorm buffers included, is the same before and after training; the released code "
+        "differs: it re-estimates the BatchNorm statistics in every epoch"
+    )
+    return Judged("no tensor changed", HOLDS, why)
+
+
+def _stopping(facts: dict) -> Judged:
+    why = f"this run's training ended after {facts['epochs']} epochs: {facts['stopped']}"
+    if facts["dataset"] != "ipd":
+        return Judged("", NOT_TESTED, f"needs IPD's photos (tier 3); {why}")
+    return Judged(str(facts["epochs"]), CONSISTENT, why)
+
+
+def _metric(name: str) -> Callable[[dict], Judged]:
+    def judge(facts: dict) -> Judged:
+        if facts["dataset"] != "ipd":
+            return _needs_ipd(facts)
+        figure = facts["metrics"]["figures"][name]
+        value, published = 100 * figure["value"], CARD_PERCENT[name]
+        low, high = (100 * bound for bound in figure["interval_95"])
+        why = f"95 % bootstrap interval of our test figure: {low:.2f} to {high:.2f}"
+        if abs(value - published) <= 0.005:
+            return Judged(f"{value:.2f}", HOLDS, why)
+        inside = low <= published <= high
+        return Judged(f"{value:.2f}", CONSISTENT if inside else CONTRADICTED, why)
+
+    return judge
+
+
+def _needs_ipd(facts: dict) -> Judged:
+    return Judged(
+        "", NOT_TESTED, f"needs IPD's photos and Places365 weights (tier 3); this run used {facts['dataset']}"
+    )
+
+
+def _same(found, expected) -> str:
+    return HOLDS if found == expected else CONTRADICTED
+
+
+def _counts(counts: dict[str, int]) -> str:
+    return ", ".join(f"{n:,} {label}" for label, n in counts.items())
+
+
+CLAIMS = (
+    Claim("parameters-optimised", "Parameters optimised for privacy", "732", "exact", _parameters_optimised),
+    Claim("parameters-total", "Trainable parameters", "24,256,649", "exact", _parameters_total),
+    Claim("confusion", "The results table belongs to one confusion matrix", "nine figures", PRINTED, _confusion),
+    Claim("accuracy-formula", "Accuracy = sum TP / sum (TP + FP + FN)", "83.12", PRINTED, _accuracy_formula),
+    Claim("carbon-value", "Carbon emitted", "0.62", PRINTED, _carbon_value),
+    Claim("carbon-unit", "Unit of the carbon figure (template of the card)", "g", "exact", _carbon_unit),
+    Claim("gpu", "Hardware", "GTX 1090 Ti / GTX 1080 Ti, 12 GB", "exact", _gpu),
+    Claim("unused-settings", "Momentum and maximum learning rate are settings", "0.9, 0.1", "exact", _unused_settings),
+    Claim("test-counts", "Test photos", _counts(IPD_PUBLISHED["test"]), "exact", _test_counts),
+    Claim("frozen-backbone", "All parameters of the CNN are kept fixed", "fixed", "bit for bit", _frozen),
+    Claim("epochs", "Epochs before training stopped", "117", "none: it depends on the shuffling", _stopping),
+    *(
+        Claim(f"test-{name}", f"Test {name.replace('_', ' ')}, percent", f"{value:.2f}", PRINTED, _metric(name))
+        for name, value in CARD_PERCENT.items()
+    ),
+)
+
+
+@dataclass(frozen=True)
+class OpenQuestion:
+    """A detail that card and code leave open or tell differently, the assumption taken, and its place in our code."""
+
+    question: str
+    assumption: str
+    place: str
+
+
+OPEN_QUESTIONS = (
+    OpenQuestion(
+        "Is the backbone frozen? The card says so; the released code leaves BatchNorm in train mode, so its running "
+        "statistics are re-estimated in every epoch (the 732 parameters are the only others that change).",
+        "As the card says: bn_mode=frozen, no backbone tensor changes. The published 80.45 balanced accuracy was "
+        "probably measured with re-estimated statistics, so it may not be reachable this way.",
+        "training.py, model.py",
+    ),
+    OpenQuestion(
+        "Which measure stops training? The card names balanced accuracy.",
+        "As released: the plateau scheduler follows the validation loss and training ends when the learning rate falls "
+        "below 1e-5; balanced accuracy only picks the kept epoch, the later one of equals.",
+        "training.py: fit_head",
+    ),
+    OpenQuestion(
+        "Where does the split come from? The card says stratified K-fold with K = 3, but the test part is 20.0 % of "
+        "all photos and exactly one third private, which no fold of K = 3 gives; an earlier, separate split made it.",
+        "The published fold columns are used as they are. The demo dataset has a stratified test part of 20 %, then "
+        "K = 3 folds.",
+        "samples.py: read_ipd, stratified_splits",
+    ),
+    OpenQuestion(
+        "Which random numbers drew the head's first weights and the order of the batches? Seed 789 is given, but not "
+        "what else had used the generator before.",
+        "The head and each of the two batch orders have a generator of their own with seed 789.",
+        "model.py: S2P, training.py: fit_head",
+    ),
+    OpenQuestion(
+        "How are photos with an EXIF orientation shown to the network?",
+        "As released: the orientation is ignored.",
+        "photos.py: open_photo",
+    ),
+    OpenQuestion(
+        "How is a photo resized to 448 x 448?",
+        "As released: squashed to the square with Pillow's bilinear filter, no crop.",
+        "model.py: photo_transform",
+    ),
+)

@@ -1,0 +1,52 @@
+"""The photos that S2P gets wrong: their table, with the scenes behind each decision."""
+
+import numpy as np
+import pandas as pd
+from torch import nn
+
+from s2p_lib.model import SCENES
+from s2p_lib.samples import CLASSES
+
+MISSED_PRIVATE, FALSE_PRIVATE, CORRECT = "missed private", "false private", "correct"
+
+
+def outcomes(labels: pd.Series, predictions: pd.Series) -> np.ndarray:
+    """[N] of ``missed private`` (private called public), ``false private`` (public called private), ``correct``."""
+    wrong = np.where(np.asarray(labels) == "private", MISSED_PRIVATE, FALSE_PRIVATE)
+    return np.where(np.asarray(labels) == np.asarray(predictions), CORRECT, wrong)
+
+
+def scene_contributions(head: nn.Linear, scene_logits: np.ndarray, mean_logits: np.ndarray) -> np.ndarray:
+    """[N, 365] float64: how much each scene moves a photo's margin away from that of the mean photo.
+
+    The margin is the private minus the public logit. It is linear in the scene logits x: with w the difference of
+    the two weight rows, the contribution of scene s is w_s (x_s - mean_s), positive towards private. They add up
+    to the margin of the photo minus the margin of ``mean_logits`` [365].
+    """
+    weight = head.weight.detach().double().cpu().numpy()
+    difference = weight[CLASSES.index("private")] - weight[CLASSES.index("public")]
+    return (scene_logits.astype(np.float64) - mean_logits) * difference
+
+
+def failures_table(predictions: pd.DataFrame, head: nn.Linear, scene_logits: np.ndarray, mean_logits: np.ndarray):
+    """Misclassified rows of ``predictions``, the most confident first, with outcome, confidence and scenes.
+
+    ``predictions`` has the columns of predictions.csv, row i belonging to ``scene_logits[i]``. Added columns:
+    outcome, confidence (probability of the predicted class), top_scenes (the three highest scene logits) and
+    reasons (the three scenes that moved the decision most the way it went).
+    """
+    table = predictions.assign(outcome=outcomes(predictions["label"], predictions["prediction"]))
+    p_private = table["p_private"].to_numpy()
+    table["confidence"] = np.maximum(p_private, 1 - p_private)
+    wrong = (table["outcome"] != CORRECT).to_numpy()
+    logits = scene_logits[wrong]
+    towards = np.where(table.loc[wrong, "prediction"] == "private", 1.0, -1.0)[:, None]
+    moved = scene_contributions(head, logits, mean_logits) * towards
+    table = table[wrong].assign(top_scenes=_names_of_largest(logits), reasons=_names_of_largest(moved))
+    return table.sort_values(["confidence", "image"], ascending=[False, True]).reset_index(drop=True)
+
+
+def _names_of_largest(values: np.ndarray, k: int = 3) -> list[str]:
+    """Names of the ``k`` scenes with the largest values in each row of [N, 365], joined by commas."""
+    largest = np.argsort(-values, axis=1, kind="stable")[:, :k]
+    return [", ".join(SCENES[i] for i in row) for row in largest]

@@ -1,0 +1,118 @@
+"""The card's metrics, from names of classes. Every figure is a fraction in [0, 1]."""
+
+import numpy as np
+import pandas as pd
+from sklearn.metrics import confusion_matrix
+
+from s2p_lib.samples import CLASSES
+
+# Results table of the model card, S2P-IPD-1.0.0, IPD test split, in percent.
+CARD_PERCENT = {
+    "private_precision": 75.83,
+    "private_recall": 72.44,
+    "private_f1": 74.10,
+    "public_precision": 86.52,
+    "public_recall": 88.45,
+    "public_f1": 87.48,
+    "precision": 81.18,
+    "balanced_accuracy": 80.45,
+    "accuracy": 83.12,
+}
+
+
+def confusion_counts(labels, predictions) -> np.ndarray:
+    """(2, 2) int64: rows are labels, columns predictions, both in the order private, public."""
+    return confusion_matrix(labels, predictions, labels=list(CLASSES))
+
+
+def card_metrics(labels, predictions) -> dict[str, float]:
+    """The nine figures of the card's results table, keyed as in ``CARD_PERCENT``.
+
+    ``labels`` and ``predictions`` are sequences [N] of class names.
+    """
+    figures = metrics_of_counts(confusion_counts(labels, predictions))
+    return {name: float(value) for name, value in figures.items()}
+
+
+def metrics_of_counts(counts: np.ndarray) -> dict[str, np.ndarray]:
+    """The nine figures from confusion counts [..., 2, 2] (rows labels, columns predictions), each of shape [...].
+
+    As scikit-learn with ``zero_division=0``: the precision of a class that is never predicted is 0.
+    """
+    counts = np.asarray(counts, dtype=float)
+    hits = np.diagonal(counts, axis1=-2, axis2=-1)
+    predicted, labelled = counts.sum(-2), counts.sum(-1)
+    precision = np.divide(hits, predicted, out=np.zeros_like(hits), where=predicted > 0)
+    recall = np.divide(hits, labelled, out=np.zeros_like(hits), where=labelled > 0)
+    f1 = 2 * hits / (predicted + labelled)
+    figures = {}
+    for i, name in enumerate(CLASSES):
+        figures |= {f"{name}_precision": precision[..., i], f"{name}_recall": recall[..., i], f"{name}_f1": f1[..., i]}
+    figures |= {"precision": precision.mean(-1), "balanced_accuracy": recall.mean(-1)}
+    return figures | {"accuracy": hits.sum(-1) / counts.sum((-2, -1))}
+
+
+def bootstrap_intervals(
+    counts: np.ndarray, n_resamples: int = 10_000, confidence: float = 0.95, seed: int = 789
+) -> dict[str, tuple[float, float]]:
+    """Percentile bootstrap intervals of the nine figures, resampling photos within each label.
+
+    Drawing n photos with replacement from a label of which k were right makes the number right binomial(n, k/n),
+    so the confusion counts are resampled directly and no photo needs to be touched.
+    """
+    counts = np.asarray(counts)
+    labelled, hits = counts.sum(1), np.diagonal(counts)
+    right = np.random.default_rng(seed).binomial(labelled, hits / labelled, size=(n_resamples, 2))
+    resampled = np.zeros((n_resamples, 2, 2))
+    resampled[:, [0, 1], [0, 1]] = right
+    resampled[:, [0, 1], [1, 0]] = labelled - right
+    tail = (1 - confidence) / 2
+    return {
+        name: tuple(float(bound) for bound in np.quantile(values, [tail, 1 - tail]))
+        for name, values in metrics_of_counts(resampled).items()
+    }
+
+
+def evaluate(labels, predictions) -> dict:
+    """What ``metrics.json`` holds for one split: counts, the nine figures, and their 95 % intervals."""
+    counts = confusion_counts(labels, predictions)
+    intervals = bootstrap_intervals(counts)
+    figures = {
+        name: {"value": value, "interval_95": list(intervals[name])}
+        for name, value in card_metrics(labels, predictions).items()
+    }
+    names = [f"{label}_called_{prediction}" for label in CLASSES for prediction in CLASSES]
+    return {
+        "photos": {name: int(n) for name, n in zip(CLASSES, counts.sum(1))},
+        "confusion": dict(zip(names, map(int, counts.ravel()))),
+        "figures": figures,
+        "interval": "percentile bootstrap within each label, 10,000 resamples, seed 789",
+    }
+
+
+def beside_card(figures: dict[str, float]) -> pd.DataFrame:
+    """One row per card figure, in percent: card, ours, difference."""
+    table = pd.DataFrame({"card": CARD_PERCENT, "ours": {name: 100 * value for name, value in figures.items()}})
+    return table.assign(difference=table["ours"] - table["card"]).round(2)
+
+
+def predictions_table(samples: pd.DataFrame, p_private: np.ndarray) -> pd.DataFrame:
+    """Columns image, split, label, prediction, p_private; ``p_private`` [N] belongs to the rows of ``samples``.
+
+    Private is predicted above 0.5; at exactly 0.5 too, as argmax takes the first of equal logits.
+    """
+    table = samples[["image", "split", "label"]].copy()
+    table["prediction"] = np.where(p_private >= 0.5, *CLASSES)
+    return table.assign(p_private=p_private)
+
+
+def released_predictions(predictions: pd.DataFrame) -> pd.DataFrame:
+    """The released format: image, probability (of the predicted class), pred_class (0 private, 1 public, as in IPD)."""
+    p_private = predictions["p_private"]
+    return pd.DataFrame(
+        {
+            "image": predictions["image"],
+            "probability": np.maximum(p_private, 1 - p_private),
+            "pred_class": (predictions["prediction"] == "public").astype(int),
+        }
+    )

@@ -1,0 +1,213 @@
+"""The S2P model: a scene backbone with 365 outputs, then one linear layer to the two privacy logits.
+
+``load_s2p()`` gives the model and the transform that its photos need. Files from outside are read with
+``weights_only=True`` and an allow-list, so that a hostile file runs nothing.
+"""
+
+import hashlib
+import os
+import pickle
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import safetensors.torch
+import torch
+import torchvision
+from torch import nn
+from torchvision import transforms
+
+from s2p_lib.photos import file_sha256
+
+PACKAGE = Path(__file__).parent
+SCENES = tuple((PACKAGE / "places365_categories.txt").read_text().split())  # in the order of the scene logits
+
+HEAD_PARAMETERS = 732  # = 365 * 2 weights + 2 biases; printed on the card as "optimised"
+RESNET50_S2P_PARAMETERS = 24_256_649  # = 23,508,032 + (2048 * 365 + 365) + 732; the card's "trainable"
+
+IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+
+PLACES365_SITE = "places2.csail.mit.edu/models_places365/resnet50_places365.pth.tar"
+RELEASED_CHECKPOINTS = "Zenodo record 15349470 (s2p_IPD_v1.0.0.zip)"
+
+
+@dataclass(frozen=True)
+class Backbone:
+    """A torchvision network; ``weights`` and ``sha256`` where its weights come with the kit."""
+
+    arch: str
+    image_size: int = 448
+    weights: str | None = None
+    sha256: str | None = None
+
+
+BACKBONES = {
+    "demo": Backbone(
+        "shufflenet_v2_x0_5",
+        128,
+        "demo_backbone.safetensors",
+        "f20fbd8ec8dbd81c244171f14cbc6c51b9d5503c047780d7f612d4b7b844fbf2",
+    ),
+    "resnet50": Backbone("resnet50"),
+}
+
+
+class S2P(nn.Module):
+    """Photos [B, 3, H, W] float32 -> privacy logits [B, 2], column 0 private, column 1 public.
+
+    The names of the two parts are those of the released checkpoints.
+    """
+
+    def __init__(self, backbone: nn.Module, seed: int = 789):
+        super().__init__()
+        self.backbone = backbone
+        self.scene_to_privacy_layer = nn.Linear(len(SCENES), 2)
+        generator = torch.Generator().manual_seed(seed)
+        nn.init.xavier_uniform_(self.scene_to_privacy_layer.weight, generator=generator)
+        nn.init.zeros_(self.scene_to_privacy_layer.bias)
+
+    def forward(self, photos: torch.Tensor) -> torch.Tensor:
+        return self.scene_to_privacy_layer(self.backbone(photos))
+
+
+def load_s2p(
+    backbone: str = "demo", weights: str | Path | None = None, image_size: int | None = None, seed: int = 789
+) -> tuple[S2P, transforms.Compose]:
+    """The model, its backbone frozen and in eval mode, its head freshly drawn from ``seed``; and its transform.
+
+    ``backbone`` is ``demo``, ``resnet50`` or any torchvision classification network. ``weights`` is a Places365
+    file (``.pth.tar``), a released S2P checkpoint, or a ``.safetensors`` file; the demo backbone brings its own.
+    The transform makes a PIL photo a float32 [3, image_size, image_size] tensor.
+    """
+    entry = _backbone_entry(backbone)
+    if weights is None and entry.weights is None:
+        raise FileNotFoundError(_weights_wanted(backbone))
+    net = torchvision.models.get_model(entry.arch, weights=None, num_classes=len(SCENES))
+    state = read_backbone_weights(weights) if weights else _bundled_weights(entry)
+    _load_strictly(net, state, backbone, weights or entry.weights)
+    model = S2P(net, seed).eval()
+    model.backbone.requires_grad_(False)
+    assert_parameter_counts(model, entry.arch)
+    return model, photo_transform(image_size or entry.image_size)
+
+
+def photo_transform(image_size: int) -> transforms.Compose:
+    """As released: squash to a square (Pillow's bilinear), scale to [0, 1], normalise by ImageNet's statistics."""
+    return transforms.Compose(
+        [
+            transforms.Resize((image_size, image_size)),
+            transforms.ToTensor(),
+            transforms.Normalize(IMAGENET_MEAN, IMAGENET_STD),
+        ]
+    )
+
+
+def count_parameters(model: nn.Module) -> dict[str, int]:
+    """Numbers of parameters: ``total``, and ``optimised`` (those with a gradient)."""
+    sizes = [(p.numel(), p.requires_grad) for p in model.parameters()]
+    return {"total": sum(n for n, _ in sizes), "optimised": sum(n for n, grad in sizes if grad)}
+
+
+def assert_parameter_counts(model: S2P, arch: str) -> None:
+    """Hold the model to the counts printed on the card: 732 optimised; 24,256,649 in all for ResNet-50."""
+    found = count_parameters(model)
+    expected = {"optimised": HEAD_PARAMETERS}
+    if arch == "resnet50":
+        expected["total"] = RESNET50_S2P_PARAMETERS
+    wrong = {name: (found[name], n) for name, n in expected.items() if found[name] != n}
+    if wrong:
+        raise AssertionError(f"parameter counts (found, expected by the card) differ: {wrong}")
+
+
+def read_torch_file(path: str | Path) -> dict:
+    """A dict of a ``.pth``, ``.pt`` or ``.pth.tar`` file, old formats included, without running any code in it."""
+    allowed = [np._core.multiarray.scalar, np.dtype, np.dtypes.Float64DType, np.dtypes.Float32DType]
+    try:
+        with torch.serialization.safe_globals(allowed):
+            content = torch.load(path, map_location="cpu", weights_only=True)
+    except (pickle.UnpicklingError, EOFError, UnicodeDecodeError, RuntimeError) as error:
+        raise ValueError(
+            f"{path} was not read: it is damaged, no torch file, or holds more than tensors and plain values. Nothing "
+            f"in it was run. Use the published file, or ask its author for a .safetensors file. ({str(error)[:200]})"
+        ) from None
+    if not isinstance(content, dict):
+        raise ValueError(f"{path} holds a {type(content).__name__}; expected a dict of tensors or a checkpoint.")
+    return content
+
+
+def read_backbone_weights(path: str | Path) -> dict[str, torch.Tensor]:
+    """State dict of a backbone from a Places365 file, a released S2P checkpoint, a state dict or safetensors."""
+    if not Path(path).is_file():
+        raise FileNotFoundError(f"weights file {path} not found. {_weights_wanted('resnet50')}")
+    if str(path).endswith(".safetensors"):
+        return safetensors.torch.load_file(path)
+    content = read_torch_file(path)
+    state = content.get("state_dict", content.get("net", content))
+    if any(name.startswith("backbone.") for name in state):  # a released S2P checkpoint holds its head too
+        return {name.removeprefix("backbone."): t for name, t in state.items() if name.startswith("backbone.")}
+    return {name.removeprefix("module."): tensor for name, tensor in state.items()}
+
+
+def write_checkpoint(path: str | Path, model: S2P, measure: float, epoch: int, kind: str = "best") -> None:
+    """The released checkpoint format: ``net``, ``measure``, ``epoch``, ``type`` (``best`` or ``last``); atomic."""
+    part = Path(f"{path}.part")
+    torch.save({"net": model.state_dict(), "measure": float(measure), "epoch": int(epoch), "type": kind}, part)
+    os.replace(part, path)
+
+
+def load_checkpoint(path: str | Path, backbone: str, image_size: int | None = None) -> tuple[S2P, transforms.Compose]:
+    """A trained model and its transform from a checkpoint in the released format."""
+    model, transform = load_s2p(backbone, weights=path, image_size=image_size)
+    state = read_torch_file(path)["net"]
+    head = {name: state[f"scene_to_privacy_layer.{name}"] for name in ("weight", "bias")}
+    model.scene_to_privacy_layer.load_state_dict(head)
+    return model, transform
+
+
+def fingerprint(model: S2P, transform: transforms.Compose) -> str:
+    """Hex sha256 of all that decides a photo's scene logits: backbone tensors (BatchNorm buffers too), transform."""
+    digest = hashlib.sha256(repr(transform).encode())
+    digest.update(type(model.backbone).__name__.encode())
+    for name, tensor in sorted(model.backbone.state_dict().items()):
+        digest.update(f"{name} {tuple(tensor.shape)} {tensor.dtype}".encode())
+        digest.update(tensor.cpu().contiguous().numpy().tobytes())
+    return digest.hexdigest()
+
+
+def default_device() -> str:
+    """``cuda``, ``mps`` or ``cpu``: the fastest device that is there."""
+    if torch.cuda.is_available():
+        return "cuda"
+    return "mps" if torch.backends.mps.is_available() else "cpu"
+
+
+def _backbone_entry(backbone: str) -> Backbone:
+    if backbone in BACKBONES:
+        return BACKBONES[backbone]
+    known = torchvision.models.list_models(module=torchvision.models)
+    if backbone not in known:
+        raise ValueError(f"backbone={backbone!r} is unknown; allowed: {', '.join([*BACKBONES, *known])}")
+    return Backbone(backbone)
+
+
+def _bundled_weights(entry: Backbone) -> dict[str, torch.Tensor]:
+    path = PACKAGE / entry.weights
+    found = file_sha256(path)
+    if found != entry.sha256:
+        raise ValueError(f"{path} has sha256 {found}, expected {entry.sha256}. Restore it: git checkout {path.name}")
+    return safetensors.torch.load_file(path)
+
+
+def _load_strictly(net: nn.Module, state: dict, backbone: str, path: str | Path) -> None:
+    try:
+        net.load_state_dict(state, strict=True)
+    except RuntimeError as error:
+        raise ValueError(f"{path} does not fit backbone {backbone!r} with {len(SCENES)} scenes: {error}") from None
+
+
+def _weights_wanted(backbone: str) -> str:
+    return (
+        f"backbone {backbone!r} needs a weights file: resnet50_places365.pth.tar from {PLACES365_SITE}, or a "
+        f"released S2P checkpoint (.pth) from {RELEASED_CHECKPOINTS}. Put it anywhere, for example data/weights/, "
+        "and pass its place: -p weights data/weights/resnet50_places365.pth.tar"
+    )

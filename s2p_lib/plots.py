@@ -1,0 +1,161 @@
+"""The figures of notebooks and report. Private is orange, public is blue: safe for colour-blind readers."""
+
+import base64
+import io
+from pathlib import Path
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+import seaborn as sns
+from matplotlib.figure import Figure
+from sklearn.metrics import average_precision_score, precision_recall_curve, roc_auc_score, roc_curve
+
+from s2p_lib.photos import thumbnail
+from s2p_lib.samples import CLASSES, SPLITS
+
+COLOURS = {"private": "#D55E00", "public": "#0072B2"}  # from the palette of Okabe and Ito
+TRAIN, VAL, NEUTRAL = "#56B4E9", "#D55E00", "#595959"
+
+sns.set_theme(context="notebook", style="whitegrid", font_scale=0.9)
+
+
+def plot_balance(samples: pd.DataFrame) -> Figure:
+    """Photos per split and label, one panel per source."""
+    counts = samples.groupby(["source", "split", "label"]).size().rename("photos").reset_index()
+    sources = sorted(counts["source"].unique())
+    figure, axes = plt.subplots(1, len(sources), figsize=(9, 3.4), sharey=True, squeeze=False, layout="constrained")
+    for ax, source in zip(axes[0], sources):
+        of_source = counts[counts["source"] == source]
+        sns.barplot(
+            of_source, x="split", y="photos", hue="label", order=SPLITS, hue_order=CLASSES, palette=COLOURS, ax=ax
+        )
+        for bars in ax.containers:
+            ax.bar_label(bars, fontsize=9)
+        ax.set(title=f"source: {source}", xlabel="split", ylabel="photos")
+        ax.get_legend().set_visible(ax is axes[0, -1])
+    return figure
+
+
+def plot_photos(samples: pd.DataFrame, data_dir: Path, per_label: int = 12, seed: int = 0) -> Figure:
+    """Some photos of each label, drawn by ``seed``."""
+    columns = 6
+    rows = -(-per_label // columns)
+    figure, axes = plt.subplots(2 * rows, columns, figsize=(10, 3.6 * rows), layout="constrained")
+    for block, label in zip(axes.reshape(2, -1), CLASSES):
+        of_label = samples[samples["label"] == label]
+        chosen = of_label.sample(min(per_label, len(of_label)), random_state=seed)
+        for ax, path in zip(block, chosen["path"]):
+            ax.imshow(thumbnail(Path(data_dir) / path))
+            ax.set_title(label, color=COLOURS[label], fontsize=9, pad=2)
+    _hide_frames(axes)
+    return figure
+
+
+def plot_learning_curves(history: pd.DataFrame, kept_epoch: int) -> Figure:
+    """Loss and balanced accuracy per epoch; dotted lines where the learning rate was halved."""
+    figure, axes = plt.subplots(1, 2, figsize=(10, 3.6), layout="constrained")
+    halved = history.loc[history["lr"].diff() < 0, "epoch"]
+    for ax, measure, label in zip(
+        axes, ["loss", "balanced_accuracy"], ["cross-entropy loss", "balanced accuracy (fraction)"]
+    ):
+        ax.plot(history["epoch"], history[f"train_{measure}"], color=TRAIN, label="train")
+        ax.plot(history["epoch"], history[f"val_{measure}"], color=VAL, label="val")
+        for i, epoch in enumerate(halved):
+            ax.axvline(epoch, color=NEUTRAL, ls=":", lw=1, label=None if i else "learning rate halved")
+        kept = history.loc[history["epoch"] == kept_epoch, f"val_{measure}"]
+        ax.plot([kept_epoch], kept, "o", color="black", ms=6, label=f"kept epoch ({kept_epoch})")
+        ax.set(xlabel="epoch", ylabel=label)
+    axes[1].legend(loc="lower right")
+    return figure
+
+
+def plot_confusions(matrices: dict[str, np.ndarray]) -> Figure:
+    """One panel per title: photos (and share of the row), rows labels, columns predictions."""
+    figure, axes = plt.subplots(
+        1, len(matrices), figsize=(4.4 * len(matrices), 3.6), squeeze=False, layout="constrained"
+    )
+    for ax, (title, counts) in zip(axes[0], matrices.items()):
+        shares = counts / counts.sum(axis=1, keepdims=True)
+        cells = np.array([f"{n:,}\n{share:.1%}" for n, share in zip(counts.ravel(), shares.ravel())]).reshape(2, 2)
+        sns.heatmap(
+            shares, annot=cells, fmt="", cmap="Blues", vmin=0, vmax=1, cbar=False, square=True, ax=ax,
+            xticklabels=CLASSES, yticklabels=CLASSES, annot_kws={"fontsize": 12},
+        )  # fmt: skip
+        ax.set(title=title, xlabel="prediction", ylabel="label")
+    return figure
+
+
+def plot_roc_pr(labels: pd.Series, p_private: pd.Series) -> Figure:
+    """ROC and precision-recall curves for private, with the operating point (p_private = 0.5) and chance."""
+    is_private = np.asarray(labels) == "private"
+    called = np.asarray(p_private) >= 0.5
+    recall, false_rate = called[is_private].mean(), called[~is_private].mean()
+    figure, (roc, pr) = plt.subplots(1, 2, figsize=(10, 3.9), layout="constrained")
+    x, y, _ = roc_curve(is_private, p_private)
+    roc.plot(x, y, color=COLOURS["private"], label=f"S2P, area {roc_auc_score(is_private, p_private):.3f}")
+    roc.plot([0, 1], [0, 1], color=NEUTRAL, ls="--", lw=1, label="chance")
+    roc.plot([false_rate], [recall], "o", color="black", label="operating point, p = 0.5")
+    roc.set(xlabel="public photos called private (share)", ylabel="private photos found (recall)", title="ROC")
+    precision, found, _ = precision_recall_curve(is_private, p_private)
+    mean_precision = average_precision_score(is_private, p_private)
+    pr.plot(found, precision, color=COLOURS["private"], label=f"S2P, average precision {mean_precision:.3f}")
+    pr.axhline(is_private.mean(), color=NEUTRAL, ls="--", lw=1, label="chance")
+    if called.any():
+        pr.plot([recall], [is_private[called].mean()], "o", color="black", label="operating point, p = 0.5")
+    pr.set(xlabel="private photos found (recall)", ylabel="precision for private", title="Precision and recall")
+    for ax in (roc, pr):
+        ax.set(xlim=(-0.02, 1.02), ylim=(-0.02, 1.02))
+        ax.legend(loc="lower right" if ax is roc else "lower left", fontsize=9)
+    return figure
+
+
+def plot_gallery(table: pd.DataFrame, data_dir: Path, n: int = 12, columns: int = 4) -> Figure:
+    """The first ``n`` photos of a failures table with label, prediction, probability and top scenes."""
+    shown = table.head(n)
+    rows = max(1, -(-len(shown) // columns))
+    figure, axes = plt.subplots(rows, columns, figsize=(10.5, 3.25 * rows), squeeze=False, layout="constrained")
+    for ax, row in zip(axes.flat, shown.itertuples(index=False)):
+        ax.imshow(thumbnail(Path(data_dir) / row.path, size=240))
+        scenes = row.top_scenes.replace(", ", "\n")
+        ax.set_title(f"{row.label}, called {row.prediction} ({row.confidence:.2f})", fontsize=9, pad=3)
+        ax.set_xlabel(scenes, fontsize=8, labelpad=3)
+    _hide_frames(axes)
+    return figure
+
+
+def plot_cases(table: pd.DataFrame) -> Figure:
+    """Share of photos that fail per case of the demo dataset; ``table``: case, photos, failed, share."""
+    ordered = table.sort_values("share")
+    figure, ax = plt.subplots(figsize=(9, 0.42 * len(ordered) + 1), layout="constrained")
+    bars = ax.barh(ordered["case"], 100 * ordered["share"], color=COLOURS["public"])
+    ax.bar_label(bars, [f"{f} of {n}" for f, n in zip(ordered["failed"], ordered["photos"])], padding=4, fontsize=9)
+    ax.set(xlabel="test photos that fail, percent", xlim=(0, 115))
+    ax.grid(axis="y", visible=False)
+    return figure
+
+
+def plot_energy(table: pd.DataFrame) -> Figure:
+    """Energy of each stage of the run, in watt-hours."""
+    figure, ax = plt.subplots(figsize=(9, 0.45 * len(table) + 1), layout="constrained")
+    bars = ax.barh(table["stage"], 1000 * table["energy_kwh"], color=COLOURS["public"])
+    labels = [f"{1000 * e:.3g} Wh in {s:.3g} s" for e, s in zip(table["energy_kwh"], table["duration_s"])]
+    ax.bar_label(bars, labels, padding=4, fontsize=9)
+    ax.set(xlabel="energy, Wh", xlim=(0, 1350 * table["energy_kwh"].max()))
+    ax.invert_yaxis()
+    ax.grid(axis="y", visible=False)
+    return figure
+
+
+def png_uri(figure: Figure) -> str:
+    """The figure as a ``data:`` address for a page that needs no other file; closes the figure."""
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", dpi=110)
+    plt.close(figure)
+    return "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode()
+
+
+def _hide_frames(axes: np.ndarray) -> None:
+    for ax in axes.flat:
+        ax.set(xticks=[], yticks=[])
+        sns.despine(ax=ax, left=True, bottom=True)

@@ -1,0 +1,272 @@
+"""Parameters, the run folder, and the notebooks run in order by papermill."""
+
+import ast
+import difflib
+import os
+import platform
+import resource
+import sys
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Literal
+
+import pandas as pd
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from s2p_lib import carbon
+from s2p_lib.photos import file_sha256
+from s2p_lib.run_folder import ROOT, RunFolder
+
+
+class Parameters(BaseModel):
+    """Every parameter of the notebooks: its type, its default for the demo dataset, and its meaning."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    run_dir: str = Field("outputs/demo", description="the run's folder, relative to the repository's root")
+    dataset: Literal["demo", "ipd"] = Field("demo", description="demo (drawn by the kit) or ipd")
+    data_dir: str | None = Field(None, description="parent of the curated_* folders; the demo makes its own")
+    fold: int = Field(0, ge=0, description="which published fold column gives train and val")
+    on_bad_photo: Literal["report", "stop"] = Field("report", description="report (leave out) or stop")
+    backbone: str | None = Field(None, description="demo, resnet50 or a torchvision name; by default as the dataset")
+    weights: str | None = Field(None, description="weights file of the backbone; the demo backbone brings its own")
+    image_size: int | None = Field(None, ge=32, description="pixels, square; by default 128 for demo, else 448")
+    bn_mode: Literal["frozen"] = Field("frozen", description="frozen: no tensor of the backbone ever changes")
+    seed: int = Field(789, ge=0, description="of the head's first weights and the order of the batches")
+    batch_size: int = Field(100, ge=1, description="photos in a batch")
+    lr: float = Field(0.001, gt=0, description="first learning rate of Adam")
+    patience: int = Field(10, ge=0, description="epochs without a better validation loss before lr is halved")
+    min_lr: float = Field(1e-5, gt=0, description="training ends when lr falls below")
+    max_epochs: int = Field(1000, ge=1, description="training ends after so many epochs")
+    max_hours: float = Field(12, gt=0, description="training ends after so many hours")
+    device: Literal["auto", "cpu", "cuda", "mps"] = Field("auto", description="auto, cpu, cuda or mps")
+    workers: int | Literal["auto"] = Field("auto", description="processes that decode photos, or auto")
+    country: str = Field("GBR", description="three-letter code of the country whose grid factor is used")
+
+
+@dataclass(frozen=True)
+class Notebook:
+    """What one notebook takes, reads from the run folder and writes into it."""
+
+    parameters: tuple[str, ...]
+    reads: tuple[str, ...]
+    writes: tuple[str, ...]
+
+
+NOTEBOOKS = {
+    "01_data_splits": Notebook(
+        ("run_dir", "dataset", "data_dir", "fold", "on_bad_photo", "workers"),
+        reads=(),
+        writes=("splits.csv", "audit.csv"),
+    ),
+    "02_train": Notebook(
+        (
+            *("run_dir", "backbone", "weights", "image_size", "bn_mode", "seed", "batch_size", "lr", "patience"),
+            *("min_lr", "max_epochs", "max_hours", "on_bad_photo", "device", "workers"),
+        ),
+        reads=("splits.csv",),
+        writes=("history.csv", "checkpoint.pth"),
+    ),
+    "03_evaluate": Notebook(
+        ("run_dir", "device", "workers"),
+        reads=("splits.csv", "checkpoint.pth"),
+        writes=("predictions.csv", "predictions_released.csv", "metrics.json"),
+    ),
+    "04_failures": Notebook(
+        ("run_dir",),
+        reads=("splits.csv", "checkpoint.pth", "predictions.csv"),
+        writes=("failures.csv", "failures.html"),
+    ),
+    "05_carbon": Notebook(("run_dir", "country"), reads=("history.csv",), writes=("emissions.csv",)),
+    "06_report": Notebook(
+        ("run_dir",),
+        reads=(
+            *("splits.csv", "audit.csv", "history.csv", "checkpoint.pth"),
+            *("predictions.csv", "metrics.json", "failures.csv", "emissions.csv"),
+        ),
+        writes=("claims.csv", "report.html"),
+    ),
+}
+
+
+class Run(RunFolder):
+    """A run folder as one notebook works in it; ``run.p`` holds the notebook's parameters."""
+
+    def __init__(self, notebook: str, parameters: Parameters):
+        super().__init__(parameters.run_dir)
+        self.notebook, self.p, self._started = notebook, parameters, time.monotonic()
+        self.dir.mkdir(parents=True, exist_ok=True)
+        self._check_inputs()
+        given = parameters.model_dump(include=set(NOTEBOOKS[notebook].parameters) - {"run_dir"})
+        self.update_manifest("parameters", given)
+
+    @property
+    def device(self) -> str:
+        from s2p_lib.model import default_device
+
+        return default_device() if self.p.device == "auto" else self.p.device
+
+    @property
+    def workers(self) -> int:
+        return min(8, os.cpu_count() or 1) if self.p.workers == "auto" else self.p.workers
+
+    @contextmanager
+    def stage(self, name: str) -> Iterator[None]:
+        """Measures duration, energy and peak memory of the block, for manifest.json."""
+        with carbon.measure_energy() as measured:
+            yield
+        self.update_manifest("stages", {name: measured | {"peak_memory_bytes": peak_memory_bytes()}})
+
+    def record_inputs(self, *paths: Path) -> None:
+        """Keep the sha256 of files that came from outside, by file name, in manifest.json."""
+        self.update_manifest("inputs", {path.name: file_sha256(path) for path in paths})
+
+    def add_problems(self, problems: pd.DataFrame) -> None:
+        """Append rows to audit.csv, each once; for photos that could be read before and no longer can."""
+        if len(problems):
+            self.write_table("audit.csv", pd.concat([self.read_table("audit.csv"), problems]).drop_duplicates())
+
+    def finish(self) -> None:
+        """Record what this notebook read and wrote, so that a later one can tell stale files from fresh ones."""
+        io = NOTEBOOKS[self.notebook]
+        missing = [name for name in io.writes if not self.path(name).is_file()]
+        if missing:
+            raise FileNotFoundError(f"{self.notebook} ended without writing {missing}")
+        done = {"reads": self._hashes(io.reads), "writes": self._hashes(io.writes)}
+        done["duration_s"] = time.monotonic() - self._started
+        self.update_manifest("notebooks", {self.notebook: done})
+        self.update_manifest("machine", describe_machine())
+        print(f"{self.notebook} wrote {', '.join(io.writes)}")
+
+    def _hashes(self, names: tuple[str, ...]) -> dict[str, str]:
+        return {name: file_sha256(self.path(name)) for name in names}
+
+    def _check_inputs(self) -> None:
+        """Raise unless every file that this notebook reads is there, and was made from the files that are there."""
+        writer = {name: notebook for notebook, io in NOTEBOOKS.items() for name in io.writes}
+        done = self.manifest.get("notebooks", {})
+        for name in NOTEBOOKS[self.notebook].reads:
+            by = writer[name]
+            again = f"Run {by} with the same run_dir, or all notebooks: s2p run --out {self.p.run_dir}"
+            if not self.path(name).is_file() or by not in done:
+                raise FileNotFoundError(f"{self.notebook} reads {name}, which {by} writes into {self.dir}. {again}")
+            stale = [n for n, sha256 in done[by]["reads"].items() if file_sha256(self.path(n)) != sha256]
+            if stale:
+                raise ValueError(f"{name} was made by {by} from another {', '.join(stale)} than is there now. {again}")
+
+
+def start(notebook: str, namespace: Mapping) -> Run:
+    """Check the parameters that a notebook was given and open its run; called right after its parameters cell.
+
+    ``namespace`` is the notebook's ``globals()``. A parameter that the notebook does not know, or a value that is
+    not allowed, raises ValueError.
+    """
+    known = NOTEBOOKS[notebook].parameters
+    for name in _injected_names(namespace.get("In", [])):
+        if name not in known:
+            raise ValueError(_unknown(name, known, f"notebook {notebook}"))
+    return Run(notebook, check_parameters({name: namespace[name] for name in known}))
+
+
+def check_parameters(given: Mapping) -> Parameters:
+    """Parameters with every name and value checked; ValueError names what came and what is allowed."""
+    try:
+        return Parameters(**given)
+    except ValidationError as error:
+        raise ValueError("\n".join(_explain(e) for e in error.errors())) from None
+
+
+def run_notebooks(run_dir: Path, given: Mapping, names: tuple[str, ...] = tuple(NOTEBOOKS)) -> None:
+    """Run the notebooks in order into ``run_dir``; stops at the first that fails and keeps it there.
+
+    A parameter goes to every notebook that knows it. Results of an earlier run in the folder are removed first,
+    the scene logits are kept. Raises NotebookFailed.
+    """
+    import papermill
+
+    run_dir = Path(run_dir).resolve()
+    run_dir.mkdir(parents=True, exist_ok=True)
+    checked = check_parameters({"run_dir": os.path.relpath(run_dir, ROOT), **given})
+    given = checked.model_dump(include={"run_dir", *given})
+    _remove_results(run_dir, names)
+    for name in names:
+        print(f"{name} ...", flush=True)
+        known = NOTEBOOKS[name].parameters
+        output = run_dir / f"{name}.ipynb"
+        try:
+            papermill.execute_notebook(
+                ROOT / "notebooks" / f"{name}.ipynb",
+                output,
+                {parameter: value for parameter, value in given.items() if parameter in known},
+                kernel_name="python3",
+                progress_bar=False,
+                stderr_file=sys.stderr,
+                cwd=ROOT,
+                extra_arguments=["--log-level=ERROR"],  # the kernel warns about its own loopback connection
+            )
+        except papermill.PapermillExecutionError as error:
+            raise NotebookFailed(
+                f"{name} failed in cell {error.cell_index} with {error.ename}: {error.evalue}\n"
+                f"The cell:\n    {error.source.strip().splitlines()[0]}\nThe notebook as it stopped: {output}"
+            ) from None
+
+
+class NotebookFailed(RuntimeError):
+    """A notebook of a run stopped with an error; the message names the cell and the cause."""
+
+
+def describe_machine() -> dict:
+    """Versions of what decides the figures, and the hardware."""
+    import torch
+
+    packages = ("torch", "torchvision", "numpy", "pandas", "scikit-learn", "pillow", "papermill", "codecarbon")
+    return {
+        "versions": {"s2p_lib": version("s2p-repro"), "python": platform.python_version()}
+        | {name: version(name) for name in packages},
+        "system": platform.platform(),
+        "cpu_cores": os.cpu_count(),
+        "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
+    }
+
+
+def peak_memory_bytes() -> int:
+    """Largest resident size so far of this process, or of its largest child if that was larger."""
+    unit = 1 if sys.platform == "darwin" else 1024  # Linux counts in KiB
+    return unit * max(resource.getrusage(who).ru_maxrss for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
+
+
+def _remove_results(run_dir: Path, names: tuple[str, ...]) -> None:
+    if not (run_dir / "manifest.json").is_file():
+        return  # not a run folder yet: nothing of ours to remove
+    for name in names:
+        for file in (*NOTEBOOKS[name].writes, f"{name}.ipynb"):
+            (run_dir / file).unlink(missing_ok=True)
+    if names[0] == next(iter(NOTEBOOKS)):
+        (run_dir / "manifest.json").unlink()
+
+
+def _injected_names(cells: list[str]) -> list[str]:
+    """Names set by the cell that papermill injects, which it heads with ``# Parameters``."""
+    injected = [cell for cell in cells if cell.startswith("# Parameters\n")]
+    if not injected:
+        return []
+    statements = ast.parse(injected[-1]).body
+    return [target.id for s in statements if isinstance(s, ast.Assign) for target in s.targets]
+
+
+def _unknown(name: str, known, where: str) -> str:
+    near = difflib.get_close_matches(name, known, n=1)
+    hint = f" Did you mean {near[0]!r}?" if near else ""
+    return f"parameter {name!r} is unknown to {where}.{hint} Allowed: {', '.join(known)}"
+
+
+def _explain(error: Mapping) -> str:
+    name = ".".join(str(part) for part in error["loc"][:1])
+    if error["type"] == "extra_forbidden":
+        return _unknown(name, list(Parameters.model_fields), "the kit")
+    field = Parameters.model_fields[name]
+    return f"parameter {name}={error['input']!r} is not allowed: {error['msg']} ({field.description})"
