@@ -1,13 +1,14 @@
 """Small drawn "photos" of thirty kinds of places, for the demo data set that comes with the kit.
 
-The drawings are stand-ins: they let anyone run the whole pipeline (scene classifier, then private/public layer)
-without downloading a photo, and they prove only that the pipeline works. They are never evidence about the paper.
+The drawings are stand-ins: they let anyone run the whole pipeline (scene classifier, then private/public
+layer) without downloading a photo, and they prove only that the pipeline works. They are never evidence
+about the paper.
 
 `draw_scene` makes one photo. All randomness comes from the generator it is given and no font is used, so the
 same generator state and arguments give the same pixels everywhere.
 
-The file runs from tools to pictures: colours, `Canvas`, small things described as text (`_PROPS`), sky and land,
-`_Space` for perspective, the places, the people, the camera.
+The file runs from tools to pictures: colours, `Canvas`, small things described as text (`_PROPS`), sky and
+land, `_Space` for perspective, the places, the people, the camera.
 """
 
 from __future__ import annotations
@@ -84,7 +85,7 @@ def _fade(color: Color, alpha: int) -> tuple[int, ...]:
 
 
 def _glow_mask(strength: float) -> Image.Image:
-    """Return a round light, bright in the middle and 0 at the rim (where the built-in gradient reaches 181)."""
+    """Return a round light: bright in the middle, 0 at the rim (where the built-in gradient is 181)."""
     table = [round(255 * strength * max(0.0, 1 - v / 180) ** 2) for v in range(256)]
     return Image.radial_gradient("L").point(table)
 
@@ -92,8 +93,8 @@ def _glow_mask(strength: float) -> Image.Image:
 class Canvas:
     """A drawing surface in relative coordinates, x to the right and y down.
 
-    The root canvas runs from 0 to 1 over the whole picture, so a layout fits every aspect. `at` opens a frame with
-    square units around a point, so that things in it (trees, people) keep their proportions.
+    The root canvas runs from 0 to 1 over the whole picture, so a layout fits every aspect. `at` opens a frame
+    with square units around a point, so that things in it (trees, people) keep their proportions.
     `tint` multiplies every colour: it is the light of the scene. Pass lit=True for what shines by itself.
     """
 
@@ -151,7 +152,8 @@ class Canvas:
 
     def _px(self, point: Point) -> tuple[int, int]:
         """Whole pixels, so that tiny differences between machines cannot show."""
-        return tuple(round(o + s * p) for o, s, p in zip(self.origin, self.scale, point, strict=True))
+        (x, y), (left, top), (wide, high) = point, self.origin, self.scale
+        return round(left + wide * x), round(top + high * y)
 
     def _box(self, x0: float, y0: float, x1: float, y1: float) -> tuple[int, int, int, int]:
         """Return left, top, right, bottom in pixels."""
@@ -193,11 +195,8 @@ class Canvas:
 
     def line(self, points: Sequence[Point], color: Color, width: float, lit: bool = False) -> None:
         """Draw a polyline; thick ones get round joints and ends."""
-        (pen, ink), pixels, thick = (
-            self._ink(color, lit),
-            [self._px(p) for p in points],
-            round(width * self.unit),
-        )
+        (pen, ink), pixels = self._ink(color, lit), [self._px(p) for p in points]
+        thick = round(width * self.unit)
         pen.line(pixels, fill=ink, width=max(1, thick))
         if thick > 5 and len(ink) == 3:
             half = thick // 2
@@ -210,12 +209,9 @@ class Canvas:
         size, t = (right - left, lower - upper), np.linspace(0, 1, max(0, lower - upper))[:, None, None]
         if min(size) <= 0:
             return
-        a, b = (np.array((*self._ink(c, lit)[1][:3], 255)) for c in (top, low))
-        strip = (
-            np.rint(a + (b - a) * t).astype(np.uint8).view(np.uint32)[:, 0]
-        )  # whole pixels: fast to repeat
-        pixels = np.repeat(strip, size[0], axis=1)
-        self.image.paste(Image.frombuffer("RGB", size, pixels, "raw", "RGBX", 0, 1), (left, upper))
+        a, b = (np.array(self._ink(c, lit)[1][:3]) for c in (top, low))
+        column = Image.fromarray(np.rint(a + (b - a) * t).astype(np.uint8))
+        self.image.paste(column.resize(size, Image.Resampling.NEAREST), (left, upper))
 
     def glow(self, x: float, y: float, r: float, color: Color, strength: float = 0.6) -> None:
         """Add a soft round light of radius r."""
@@ -227,36 +223,40 @@ class Canvas:
 
 # ---------------------------------------------------------------- small things, described as text
 
-# One thing per paragraph, its foot at (0, 0) and about one unit high, y down. One shape = kind, colour, numbers:
-#   R x0 y0 x1 y1 [corner]   O x y rx ry   P x y x y ...   L width x y x y ...   T x y rx ry [from to] (slice of
-#   an oval, upper half by default)   G x y radius strength (light).   A "?" before the kind: only at night.
+# One thing per paragraph, its foot at (0, 0) and about one unit high, y down. Shape: kind, colour, numbers.
+#   R x0 y0 x1 y1 [corner]   O x y rx ry   P x y x y ...   L width x y x y ...   G x y radius strength (light)
+#   T x y rx ry [from to] (slice of an oval, by default its upper half).   "?" before the kind: only at night.
 # Colours: A B C D are given by the caller; + lighter, - darker, ! shines by itself; "window" is lit at night.
 _PROP_TEXT = """
+dot: O A 0 0 1 1
 tree: O #14122946 .05 0 .32 .04; P #6b4a36 -.035 0 -.02 -.5 .02 -.5 .04 0; O A- -.11 -.5 .17 .16
   O A- .2 -.5 .17 .16; O A- .05 -.72 .2 .2; O A- .03 -.54 .2 .2; O A -.16 -.5 .16 .15; O A .14 -.5 .15 .15
-  O A -.02 -.73 .19 .19; O A -.02 -.54 .19 .19; O A+ -.2 -.54 .1 .09; O A+ -.07 -.78 .12 .11; O A+ .05 -.58 .1 .08
+  O A -.02 -.73 .19 .19; O A -.02 -.54 .19 .19; O A+ -.2 -.54 .1 .09; O A+ -.07 -.78 .12 .11
+  O A+ .05 -.58 .1 .08
 pine: R #5a4034 -.03 -.15 .03 0; P A- -.21 -.1 0 -.55 .21 -.1; P A -.21 -.1 0 -.55 .02 -.1
   P A- -.16 -.33 0 -.78 .16 -.33; P A -.16 -.33 0 -.78 .02 -.33; P A- -.1 -.58 0 -1 .1 -.58
   P A -.1 -.58 0 -1 .01 -.58
 snow: P #f3f8ff -.14 -.25 0 -.55 .09 -.3 .03 -.34 -.03 -.28; P #f3f8ff -.11 -.47 0 -.78 .07 -.52 0 -.53
   P #f3f8ff -.065 -.73 0 -1 .045 -.78 0 -.76
-palm: L #8a6545 .05 0 0 .01 -.16 .03 -.32 .07 -.48 .12 -.64 .18 -.8; P #2f7d4f .18 -.8 -.03 -.83 -.2 -.62 -.02 -.74
-  P #3f9a5b .18 -.8 -.01 -.95 -.18 -.88 0 -.86; P #256b45 .18 -.8 .05 -1.03 -.03 -1.06 .12 -.93
-  P #2f7d4f .18 -.8 .15 -1.01 .26 -1.1 .25 -.94; P #3f9a5b .18 -.8 .34 -1 .46 -1 .32 -.88
-  P #256b45 .18 -.8 .42 -.93 .57 -.82 .38 -.82; P #2f7d4f .18 -.8 .4 -.82 .54 -.58 .34 -.74
+palm: L #8a6545 .05 0 0 .01 -.16 .03 -.32 .07 -.48 .12 -.64 .18 -.8
+  P #2f7d4f .18 -.8 -.03 -.83 -.2 -.62 -.02 -.74; P #3f9a5b .18 -.8 -.01 -.95 -.18 -.88 0 -.86
+  P #256b45 .18 -.8 .05 -1.03 -.03 -1.06 .12 -.93; P #2f7d4f .18 -.8 .15 -1.01 .26 -1.1 .25 -.94
+  P #3f9a5b .18 -.8 .34 -1 .46 -1 .32 -.88; P #256b45 .18 -.8 .42 -.93 .57 -.82 .38 -.82
+  P #2f7d4f .18 -.8 .4 -.82 .54 -.58 .34 -.74
 rock: O #f4fbff90 0 .5 1.6 .4; P A -1 .6 -.6 -.4 .1 -.7 .8 -.1 1.1 .6; P A- .1 -.7 .8 -.1 1.1 .6 .2 .6
-parasol: O #14122946 .12 0 .5 .06; L #e8e0d0 .03 0 0 .06 -.9; T A .06 -.62 .55 .36; T #fff8ea .06 -.62 .55 .36 210 240
-  T #fff8ea .06 -.62 .55 .36 270 300; T #fff8ea .06 -.62 .55 .36 330 360
+parasol: O #14122946 .12 0 .5 .06; L #e8e0d0 .03 0 0 .06 -.9; T A .06 -.62 .55 .36
+  T #fff8ea .06 -.62 .55 .36 210 240; T #fff8ea .06 -.62 .55 .36 270 300; T #fff8ea .06 -.62 .55 .36 330 360
 lounger: O #14122946 0 0 .5 .06; L #f2efe8 .05 -.3 0 -.3 -.2; L #f2efe8 .05 .35 0 .35 -.2
   L A .12 -.75 -.55 -.3 -.22 .5 -.22
 ladder: L #dfe6ea .07 -.15 .4 -.15 -.5 .05 -.6 .2 -.2; L #dfe6ea .07 .15 .4 .15 -.5 .35 -.6 .5 -.2
 sailboat: L #5b4636 .035 0 0 0 -1; P #fffaf0 .03 -.98 .03 -.2 .42 -.2; P #e9e2d4 -.03 -.85 -.03 -.2 -.3 -.2
   P A -.45 -.14 .52 -.14 .36 .06 -.34 .06; R #ffffff60 -.34 .07 .36 .1
-fishing_boat: P #10204050 -.3 .12 .34 .12 .24 .24 -.2 .24; L #6d5b4a .022 0 -.2 0 -1; L #e5ded0 .008 -.36 -.02 0 -.95 .4 -.05
-  R #fbf7ee -.16 -.22 .08 -.05 .03; R window -.12 -.18 -.04 -.11; L B .06 0 -.3 -.3 -.28
-  P A -.38 -.08 .44 -.08 .3 .12 -.3 .12; P A-- -.31 .05 .345 .05 .3 .12 -.3 .12
-crane: L A .035 -.14 0 -.06 -.7; L A .035 .14 0 .06 -.7; L A .03 -.1 -.3 .1 -.3; L A .05 -.4 -.66 0 -.7 .7 -.95
-  L A- .015 0 -.7 .1 -1 .7 -.95; L #3a3f48 .012 .66 -.94 .66 -.45; R A- -.42 -.68 -.28 -.56
+fishing_boat: P #10204050 -.3 .12 .34 .12 .24 .24 -.2 .24; L #6d5b4a .022 0 -.2 0 -1
+  L #e5ded0 .008 -.36 -.02 0 -.95 .4 -.05; R #fbf7ee -.16 -.22 .08 -.05 .03; R window -.12 -.18 -.04 -.11
+  L B .06 0 -.3 -.3 -.28; P A -.38 -.08 .44 -.08 .3 .12 -.3 .12; P A-- -.31 .05 .345 .05 .3 .12 -.3 .12
+crane: L A .035 -.14 0 -.06 -.7; L A .035 .14 0 .06 -.7; L A .03 -.1 -.3 .1 -.3
+  L A .05 -.4 -.66 0 -.7 .7 -.95; L A- .015 0 -.7 .1 -1 .7 -.95; L #3a3f48 .012 .66 -.94 .66 -.45
+  R A- -.42 -.68 -.28 -.56
 car: O #14122946 0 0 .6 .07; R #1c1c24 -.42 -.14 -.26 .02 .05; R #1c1c24 .26 -.14 .42 .02 .05
   P A- -.38 -.4 -.28 -.72 .28 -.72 .38 -.4; P #a9c7d8 -.31 -.42 -.24 -.66 .24 -.66 .31 -.42
   R A -.48 -.45 .48 -.08 .09; R #ff5a4f! -.45 -.38 -.28 -.28 .03; R #ff5a4f! .28 -.38 .45 -.28 .03
@@ -273,41 +273,46 @@ lighthouse: R #f5efe2 .1 -.17 .42 0; P A .06 -.17 .26 -.3 .46 -.17; R window .3 
   R #2c2d36 -.11 -.83 .11 -.79; R #ffe08a! -.06 -.93 .06 -.83; T A 0 -.925 .09 .1; R #3b4a57 -.03 -.12 .03 0
   ?P #fff3b050! 0 -.88 -2.2 -1.15 -2.2 -.7; ?P #fff3b050! 0 -.88 2.2 -1.15 2.2 -.7; ?G #fff0b0 0 -.88 .3 .9
 windmill: O #14122946 .05 0 .3 .03; P A -.2 0 -.12 -.62 .12 -.62 .2 0; P A- .07 0 .04 -.62 .12 -.62 .2 0
-  T #4a3630 0 -.61 .14 .17; R #3e2c25 -.05 -.16 .05 0 .02; R window -.03 -.42 .03 -.34; R window -.03 -.29 .03 -.22
-slide: O #14122946 .1 0 .6 .04; L A .04 -.36 0 -.36 -.8; L A .04 -.06 0 -.06 -.8; L B- .022 -.36 -.06 -.06 -.06
-  L B- .022 -.36 -.16 -.06 -.16; L B- .022 -.36 -.26 -.06 -.26; L B- .022 -.36 -.36 -.06 -.36
-  P C -.06 -.5 .08 -.48 .56 -.06 .72 -.06 .72 0 .5 0 -.06 -.4; L C+ .03 -.06 -.52 .08 -.51 .57 -.09 .72 -.09
-  R D -.38 -.5 -.04 -.44; P B -.46 -.76 -.21 -1 .04 -.76; P B- -.21 -.76 -.21 -1 .04 -.76
-swing: L B .04 -.76 0 -.62 -1 -.48 0; L B .04 .48 0 .62 -1 .76 0; L A .05 -.64 -1 .64 -1; L #e6e6ea .016 -.37 -1 -.29 -.3
-  L #e6e6ea .016 -.19 -1 -.11 -.3; L #e6e6ea .016 .17 -1 .12 -.3; L #e6e6ea .016 .35 -1 .3 -.3
-  R C -.33 -.31 -.07 -.25; R C .08 -.31 .34 -.25
+  T #4a3630 0 -.61 .14 .17; R #3e2c25 -.05 -.16 .05 0 .02; R window -.03 -.42 .03 -.34
+  R window -.03 -.29 .03 -.22
+slide: O #14122946 .1 0 .6 .04; L A .04 -.36 0 -.36 -.8; L A .04 -.06 0 -.06 -.8
+  L B- .022 -.36 -.06 -.06 -.06; L B- .022 -.36 -.16 -.06 -.16; L B- .022 -.36 -.26 -.06 -.26
+  L B- .022 -.36 -.36 -.06 -.36; P C -.06 -.5 .08 -.48 .56 -.06 .72 -.06 .72 0 .5 0 -.06 -.4
+  L C+ .03 -.06 -.52 .08 -.51 .57 -.09 .72 -.09; R D -.38 -.5 -.04 -.44; P B -.46 -.76 -.21 -1 .04 -.76
+  P B- -.21 -.76 -.21 -1 .04 -.76
+swing: L B .04 -.76 0 -.62 -1 -.48 0; L B .04 .48 0 .62 -1 .76 0; L A .05 -.64 -1 .64 -1
+  L #e6e6ea .016 -.37 -1 -.29 -.3; L #e6e6ea .016 -.19 -1 -.11 -.3; L #e6e6ea .016 .17 -1 .12 -.3
+  L #e6e6ea .016 .35 -1 .3 -.3; R C -.33 -.31 -.07 -.25; R C .08 -.31 .34 -.25
 sandbox: P A -.5 0 -.35 -.16 .35 -.16 .5 0; P #f0dca6 -.42 -.01 -.31 -.12 .31 -.12 .42 -.01
 spring_horse: O #14122946 0 0 .5 .1; L #77808a .1 0 0 .1 -.1 -.1 -.2 .1 -.3; L A .3 -.35 -.5 .25 -.5 .45 -.85
   O A .5 -.9 .22 .16; O #1d1b22 .54 -.94 .04 .04
 minaret: R A -.045 -.86 .045 0; R A- .01 -.86 .045 0; R A+ -.07 -.5 .07 -.47; R A+ -.07 -.8 .07 -.77
   P B -.055 -.86 0 -1.06 .055 -.86; L #d9a441 .012 0 -1.04 0 -1.12
-dome: P A -.85 0 -1 -.3 -.98 -.62 -.82 -.95 -.52 -1.25 -.2 -1.5 0 -1.75 .2 -1.5 .52 -1.25 .82 -.95 .98 -.62 1 -.3 .85 0
-  P A- .4 0 .47 -.3 .46 -.62 .38 -.95 .24 -1.25 0 -1.75 .2 -1.5 .52 -1.25 .82 -.95 .98 -.62 1 -.3 .85 0
+dome: P A -.85 0 -1 -.3 -.98 -.62 -.82 -.95 -.52 -1.25 0 -1.75 .52 -1.25 .82 -.95 .98 -.62 1 -.3 .85 0
+  P A- .4 0 .47 -.3 .46 -.62 .38 -.95 .24 -1.25 0 -1.75 .52 -1.25 .82 -.95 .98 -.62 1 -.3 .85 0
   R A++ -.9 -.12 .9 0; L #d9a441 .05 0 -1.7 0 -2; O #e8b84a 0 -2.08 .12 .13
 arch: R window -1 -2 1 0; P window -1 -1.95 -.7 -2.6 0 -3 .7 -2.6 1 -1.95
 tier: R B+ -.78 -.62 .78 0; R B -.76 -.62 -.7 0; R B -.4 -.62 -.34 0; R B .34 -.62 .4 0; R B .7 -.62 .76 0
   R window -.2 -.46 .2 0; P A -1.45 -.72 -1.2 -.58 1.2 -.58 1.45 -.72 .95 -.76 .6 -1.02 -.6 -1.02 -.95 -.76
   L B .04 -1.2 -.58 1.2 -.58; O #e63b2e -1 -.42 .07 .1; O #e63b2e 1 -.42 .07 .1; ?G #ff9a5a -1 -.42 .4 .6
   ?G #ff9a5a 1 -.42 .4 .6
-lantern: R #8d8a86 -.1 -.6 .1 0; R #a5a29c -.2 -.8 .2 -.55; R window -.1 -.75 .1 -.6; P #77736f -.4 -.78 0 -1.1 .4 -.78
-hoop: R #fdfdfb -.9 -1.2 .9 0; R #d0453a -.9 -1.2 .9 -1.1; R #d0453a -.35 -.75 .35 -.2; R #fdfdfb -.27 -.67 .27 -.27
-  P #ffffffb0 -.36 -.1 .36 -.1 .22 .5 -.22 .5; R #f0622d -.4 -.16 .4 -.06
+lantern: R #8d8a86 -.1 -.6 .1 0; R #a5a29c -.2 -.8 .2 -.55; R window -.1 -.75 .1 -.6
+  P #77736f -.4 -.78 0 -1.1 .4 -.78
+hoop: R #fdfdfb -.9 -1.2 .9 0; R #d0453a -.9 -1.2 .9 -1.1; R #d0453a -.35 -.75 .35 -.2
+  R #fdfdfb -.27 -.67 .27 -.27; P #ffffffb0 -.36 -.1 .36 -.1 .22 .5 -.22 .5; R #f0622d -.4 -.16 .4 -.06
 ball: O #14122946 .2 0 1.2 .3; O A 0 -.9 1 1; L A-- .1 -.9 -.9 .9 -.9; O A+ -.35 -1.3 .25 .22
 clock: O #2d2b33 0 0 1 1; O #fbf7ec 0 0 .82 .82; L #2d2b33 .14 0 -.6 0 0 .4 .2
 chair: R A-- -.26 -.5 -.2 0; R A-- .2 -.5 .26 0; R A- -.3 -.55 .3 -.42 .05; R A -.28 -1 .28 -.52 .1
   R A+ -.2 -.93 .2 -.62 .06
-swivel: L #2c2f36 .07 0 0 0 -.4; L #2c2f36 .06 -.28 0 0 -.1 .28 0; R A- -.3 -.5 .3 -.38 .06; R A -.27 -1.02 .27 -.5 .14
-  R A+ -.2 -.95 .2 -.78 .08
-monitor: R #3a3f48 -.06 -.3 .06 0; R #3a3f48 -.2 -.04 .2 0; R #23262e -.52 -.95 .52 -.2 .05; R A! -.46 -.89 .46 -.27
-  R #ffffffb0! -.38 -.8 .2 -.75; R #ffffffb0! -.38 -.68 .32 -.63; R #ffffffb0! -.38 -.56 -.02 -.51; R B! .08 -.54 .36 -.36
-trolley: O #2c2f36 -.3 -.05 .07 .07; O #2c2f36 .3 -.05 .07 .07; L #c8323a .06 -.55 -.95 -.4 -.9 -.28 -.15 .35 -.15
-  P #cfd6dc -.4 -.82 .5 -.72 .36 -.32 -.3 -.28; L #77808a .03 -.28 -.8 -.22 -.3; L #77808a .03 -.08 -.78 -.06 -.3
-  L #77808a .03 .12 -.76 .1 -.3; L #77808a .03 .32 -.74 .26 -.3
+swivel: L #2c2f36 .07 0 0 0 -.4; L #2c2f36 .06 -.28 0 0 -.1 .28 0; R A- -.3 -.5 .3 -.38 .06
+  R A -.27 -1.02 .27 -.5 .14; R A+ -.2 -.95 .2 -.78 .08
+monitor: R #3a3f48 -.06 -.3 .06 0; R #3a3f48 -.2 -.04 .2 0; R #23262e -.52 -.95 .52 -.2 .05
+  R A! -.46 -.89 .46 -.27; R #ffffffb0! -.38 -.8 .2 -.75; R #ffffffb0! -.38 -.68 .32 -.63
+  R #ffffffb0! -.38 -.56 -.02 -.51; R B! .08 -.54 .36 -.36
+trolley: O #2c2f36 -.3 -.05 .07 .07; O #2c2f36 .3 -.05 .07 .07
+  L #c8323a .06 -.55 -.95 -.4 -.9 -.28 -.15 .35 -.15; P #cfd6dc -.4 -.82 .5 -.72 .36 -.32 -.3 -.28
+  L #77808a .03 -.28 -.8 -.22 -.3; L #77808a .03 -.08 -.78 -.06 -.3; L #77808a .03 .12 -.76 .1 -.3
+  L #77808a .03 .32 -.74 .26 -.3
 desk_lamp: L #c9a24a .08 0 0 0 -.6; G #ffe9a8 0 -.3 2.4 .6; T #2f7a55 0 -.5 .5 .4; O #fff4c8! 0 -.5 .42 .06
 cross: R #c99a3f -.06 -1 .06 0; R #c99a3f -.32 -.74 .32 -.62
 pendant: G #ffe9b8 0 .2 2.6 .6; T A 0 .3 .8 .9; O #fff4d0! 0 .3 .7 .12
@@ -315,25 +320,29 @@ floor_lamp: L #3b3434 .02 0 0 0 -.8; O #3b3434 0 0 .1 .02; G #ffe3a6 0 -.85 .9 .
   P #ffe3a6! -.1 -1 .1 -1 .16 -.76 -.16 -.76
 night_lamp: G #ffdf9a 0 -.7 1.9 .65; L #6b5a48 .1 0 0 0 -.6; P #fff0cc! -.2 -1 .2 -1 .36 -.5 -.36 -.5
 bulb: L #1c1818 .1 0 -4 0 -.6; G #ffc56b 0 0 10 .75; O #fff0b8! 0 0 .6 .75
-plant: O #14122946 0 0 .2 .04; P #3f7d4e 0 -.3 -.24 -.52 -.4 -.5 -.18 -.42; P #4f9a5a 0 -.3 -.2 -.72 -.3 -.86 -.08 -.66
-  P #2f6b4a 0 -.3 -.06 -.8 -.04 -1 .06 -.74; P #6aa84f 0 -.3 .12 -.76 .22 -.9 .2 -.64; P #3f7d4e 0 -.3 .24 -.56 .42 -.6 .18 -.44
+plant: O #14122946 0 0 .2 .04; P #3f7d4e 0 -.3 -.24 -.52 -.4 -.5 -.18 -.42
+  P #4f9a5a 0 -.3 -.2 -.72 -.3 -.86 -.08 -.66; P #2f6b4a 0 -.3 -.06 -.8 -.04 -1 .06 -.74
+  P #6aa84f 0 -.3 .12 -.76 .22 -.9 .2 -.64; P #3f7d4e 0 -.3 .24 -.56 .42 -.6 .18 -.44
   P A -.15 -.32 .15 -.32 .11 0 -.11 0; P A- .04 -.32 .15 -.32 .11 0 .03 0
-padlock: T #c9ced6 0 -.55 .34 .45; T #3a3230 0 -.55 .2 .3; R #e8b53f! -.42 -.58 .42 .1 .1; O #3a2c18 0 -.28 .1 .1
-  R #3a2c18 -.04 -.28 .04 -.05
-keypad: R #24272e -.7 -1.2 .7 1 .1; R #7df09a! -.5 -1.05 .5 -.65; R #d8dbe0 -.5 -.45 -.24 -.15; R #d8dbe0 -.13 -.45 .13 -.15
-  R #d8dbe0 .24 -.45 .5 -.15; R #d8dbe0 -.5 -.03 -.24 .27; R #d8dbe0 -.13 -.03 .13 .27; R #ff6b5a! .24 -.03 .5 .27
-  R #d8dbe0 -.5 .39 -.24 .69; R #d8dbe0 -.13 .39 .13 .69; R #d8dbe0 .24 .39 .5 .69
+padlock: T #c9ced6 0 -.55 .34 .45; T #3a3230 0 -.55 .2 .3; R #e8b53f! -.42 -.58 .42 .1 .1
+  O #3a2c18 0 -.28 .1 .1; R #3a2c18 -.04 -.28 .04 -.05
+keypad: R #24272e -.7 -1.2 .7 1 .1; R #7df09a! -.5 -1.05 .5 -.65; R #d8dbe0 -.5 -.45 -.24 -.15
+  R #d8dbe0 -.13 -.45 .13 -.15; R #d8dbe0 .24 -.45 .5 -.15; R #d8dbe0 -.5 -.03 -.24 .27
+  R #d8dbe0 -.13 -.03 .13 .27; R #ff6b5a! .24 -.03 .5 .27; R #d8dbe0 -.5 .39 -.24 .69
+  R #d8dbe0 -.13 .39 .13 .69; R #d8dbe0 .24 .39 .5 .69
 chest: O #14122946 0 0 .75 .1; R A+ -.65 -.9 .65 -.3 .25; R A -.65 -.55 .65 0; R #d1a84a -.56 -.9 -.44 0
-  R #d1a84a .44 -.9 .56 0; R #3a2c22 -.65 -.57 .65 -.5; R #ffd35e! -.12 -.62 .12 -.36 .05; R #3a2c18 -.03 -.52 .03 -.42
+  R #d1a84a .44 -.9 .56 0; R #3a2c22 -.65 -.57 .65 -.5; R #ffd35e! -.12 -.62 .12 -.36 .05
+  R #3a2c18 -.03 -.52 .03 -.42
 toilet: R #f8fafa -.24 -.95 .24 -.45 .05; R #e3e9ea -.26 -1 .26 -.92; P #e0e7e8 -.2 -.4 .2 -.4 .13 0 -.13 0
   O #fdfefe 0 -.42 .27 .16; O #b9c9cc 0 -.43 .17 .09
 tent: P A -.5 0 0 -.92 .5 0; P A++ -.3 0 0 -.92 -.12 0; P A++ .1 0 0 -.92 .28 0; P A-- -.16 0 0 -.62 .16 0
   L #8a6545 .03 -.06 -1 0 -.9 .06 -1
-teddy: O A -.2 -.08 .13 .13; O A .2 -.08 .13 .13; O A 0 -.28 .25 .25; O A -.16 -.86 .09 .09; O A .16 -.86 .09 .09
-  O A 0 -.68 .23 .23; O A++ 0 -.26 .15 .16; O A++ 0 -.61 .1 .08; O #2c2420 -.09 -.72 .03 .03; O #2c2420 .09 -.72 .03 .03
-  O #2c2420 0 -.64 .03 .03
+teddy: O A -.2 -.08 .13 .13; O A .2 -.08 .13 .13; O A 0 -.28 .25 .25; O A -.16 -.86 .09 .09
+  O A .16 -.86 .09 .09; O A 0 -.68 .23 .23; O A++ 0 -.26 .15 .16; O A++ 0 -.61 .1 .08
+  O #2c2420 -.09 -.72 .03 .03; O #2c2420 .09 -.72 .03 .03; O #2c2420 0 -.64 .03 .03
 vitals: L #8f9aa2 .07 0 0 0 2; R #e3e8ea -.6 -.95 .6 0 .08; R #10202a -.5 -.85 .5 -.1
-  L #5dff8f! .05 -.46 -.6 -.2 -.6 -.12 -.78 -.02 -.45 .06 -.6 .46 -.6; L #5ac8ff! .05 -.46 -.25 -.2 -.35 0 -.22 .22 -.35 .46 -.25
+  L #5dff8f! .05 -.46 -.6 -.2 -.6 -.12 -.78 -.02 -.45 .06 -.6 .46 -.6
+  L #5ac8ff! .05 -.46 -.25 -.2 -.35 0 -.22 .22 -.35 .46 -.25
 drip: L #8f9aa2 .03 -.14 0 0 -.06 .14 0; L #a9b3ba .022 0 0 0 -1; L #a9b3ba .02 -.12 -.96 0 -1 .12 -.96
   R #bfe6f2 .04 -.95 .18 -.68 .03; R #8fd0e6 .04 -.82 .18 -.68 .03; L #d6eef5 .012 .1 -.68 .08 -.5 .24 -.36
 """
@@ -374,12 +383,12 @@ def _sky(c: Canvas, rng: Rng, horizon: float, moods: str = _MOODS) -> None:
     top, low, sun, tint = _LIGHTS[mood]
     c.shade(0, 0, 1, min(1, horizon + 0.15), top, low, lit=True)
     for x, y, r in rng.uniform(0, 1, (60 if mood == "night" else 0, 3)).tolist():
-        c.at(x, y * horizon, 0.001 + 0.003 * r).oval(0, 0, 1, 1, "#dfe6ff")
+        c.put("dot", x, y * horizon, 0.001 + 0.003 * r, "#dfe6ff")
     high = rng.uniform(0.7, 0.92) if mood in ("golden", "dusk") else rng.uniform(0.15, 0.5)
     sun_x = rng.uniform(0.1, 0.9)
     if mood != "cloudy":
         c.glow(sun_x, horizon * high, rng.uniform(0.4, 0.7), sun, 0.8)
-        c.at(sun_x, horizon * high, 0.045).oval(0, 0, 1, 1, sun)
+        c.put("dot", sun_x, horizon * high, 0.045, sun)
     white = _mix(low, "#ffffff", 0.1 if mood == "night" else 0.6)
     for _ in range(_some(rng, 1, 5) + 3 * (mood == "cloudy")):
         _cloud(c.at(rng.uniform(), horizon * rng.uniform(0.08, 0.75), rng.uniform(0.1, 0.26)), rng, white)
@@ -441,7 +450,7 @@ def _pair(span: Span) -> Point:
 
 
 class _Space:
-    """One-point perspective: x 0..1 between the walls, y 0..1 from the floor up, z 0 (back wall) to 1 (near)."""
+    """One-point perspective: x 0..1 between the walls, y 0..1 from the floor up, z 0 (back) to 1 (near)."""
 
     def __init__(self, canvas: Canvas, box: Sequence[float], vanish: Point, zoom: float) -> None:
         self.c, self.box, self.vanish, self.k = canvas, box, vanish, 1 - 1 / zoom
@@ -496,25 +505,23 @@ class _Space:
         self.face((x[0] + dx, x[1] - dx), 0, (z[0] + dz, z[1] - dz), _light(color, 0.4))
 
     def shelf(self, rng: Rng, x: Span, y: Point, z: Span, rows: int, n: int, colors: Sequence[Color]) -> None:
-        """Rows of upright things (books, packets), facing the viewer or along a side wall (x a plain number)."""
+        """Rows of upright things (books, packets); along a side wall if x is a plain number."""
         (x0, x1), (z0, z1), step = _pair(x), _pair(z), (y[1] - y[0]) / rows
         for r in range(rows):
             low = y[0] + r * step
             for i, tall in enumerate(rng.uniform(0.6, 0.88, n).tolist()):
                 (a, b), up = ((i + 0.07) / n, (i + 0.93) / n), (low + step * 0.05, low + step * tall)
                 wide = (x0 + (x1 - x0) * a, x0 + (x1 - x0) * b) if x1 > x0 else x0
-                self.face(
-                    wide, up, (z0 + (z1 - z0) * a, z0 + (z1 - z0) * b) if z1 > z0 else z0, _pick(rng, colors)
-                )
+                deep = (z0 + (z1 - z0) * a, z0 + (z1 - z0) * b) if z1 > z0 else z0
+                self.face(wide, up, deep, _pick(rng, colors))
             self.face(x, (low - step * 0.06, low + step * 0.04), z, "#e9e4d8")
 
 
 def _room(c: Canvas, rng: Rng, walls: str, floors: str, boards: str = "wood") -> _Space:
     """Paint an empty room and set its lamp light; boards may hold "wood" (planks), "tile" or "plain"."""
     wall, floor, boards = _pick(rng, walls), _pick(rng, floors), _pick(rng, boards)
-    c.tint = _pick(
-        rng, ((1, 1, 1), (1.02, 0.96, 0.87), (1.03, 0.91, 0.77), (0.93, 0.97, 1.0), (0.85, 0.81, 0.82))
-    )
+    lamps = (1, 1, 1), (1.02, 0.96, 0.87), (1.03, 0.91, 0.77), (0.93, 0.97, 1.0), (0.85, 0.81, 0.82)
+    c.tint = _pick(rng, lamps)
     box = (rng.uniform(0.12, 0.28), rng.uniform(0.1, 0.2), rng.uniform(0.74, 0.9), rng.uniform(0.6, 0.7))
     s = _Space(c, box, (rng.uniform(0.38, 0.62), rng.uniform(0.36, 0.44)), 2.8)
     s.face((0, 1), 1, (0, 1.3), _mix(wall, "#ffffff", 0.6))
@@ -555,7 +562,7 @@ def _pictures(s: _Space, rng: Rng, x: float, y: float) -> None:
         s.face((a, a + 0.115), (y, top), 0, frame)
         s.face((a + 0.01, a + 0.105), (y + 0.015, top - 0.015), 0, _light(sky, 0.5))
         s.face((a + 0.01, a + 0.105), (y + 0.015, y + 0.07), 0, land)
-        s.c.at(*s.p(a + 0.07, top - 0.06, 0), 0.014).oval(0, 0, 1, 1, sun)
+        s.put("dot", a + 0.07, 0, 0.014, sun, y=top - 0.06)
 
 
 def _bed(s: _Space, x: Point, z: Point, frame: Color, cover: Color, pillows: int, high: float) -> None:
@@ -576,11 +583,8 @@ def _bed(s: _Space, x: Point, z: Point, frame: Color, cover: Color, pillows: int
 
 def _beach(c: Canvas, rng: Rng) -> None:
     """Sea, a curved shore with foam, parasols, towels, palms."""
-    h, sand, deep = (
-        rng.uniform(0.32, 0.46),
-        _pick(rng, "#f0d9a8 #e8c98f #f5e6c8"),
-        _pick(rng, "#1f7fa8 #1b6a9c #2a9fb0"),
-    )
+    h, sand = rng.uniform(0.32, 0.46), _pick(rng, "#f0d9a8 #e8c98f #f5e6c8")
+    deep = _pick(rng, "#1f7fa8 #1b6a9c #2a9fb0")
     _sky(c, rng, h)
     if rng.uniform() < 0.5:
         _hill(c, rng, h, h - 0.02, 0.03, _mix("#4d7a6a", c.haze, 0.5))
@@ -593,10 +597,8 @@ def _beach(c: Canvas, rng: Rng) -> None:
         _hill(c, np.random.default_rng(seed), left - lift, right - lift, 0.02, tone)  # one shore, four times
     _specks(c, rng, 0.85, [_dark(sand, 0.12), _light(sand)], 50, 0.03)
     for x in _spread(rng, 0.05, 0.95, _some(rng, 1, 3)):
-        y, color = rng.uniform(0.8, 0.9), _pick(rng, _ACCENTS)
-        c.poly(
-            [(x + 0.03, y), (x + 0.16, y), (x + 0.2, y + 0.05), (x + 0.05, y + 0.05)], _pick(rng, _ACCENTS)
-        )
+        y, color, towel = rng.uniform(0.8, 0.9), _pick(rng, _ACCENTS), _pick(rng, _ACCENTS)
+        c.poly([(x + 0.03, y), (x + 0.16, y), (x + 0.2, y + 0.05), (x + 0.05, y + 0.05)], towel)
         c.put("parasol", x, y, rng.uniform(0.26, 0.36), color)
     if rng.uniform() < 0.5:
         c.put("palm", *_pick(rng, ((0.04, 0.95), (0.9, 1.0))), rng.uniform(0.65, 0.9))
@@ -604,11 +606,8 @@ def _beach(c: Canvas, rng: Rng) -> None:
 
 def _mountain_snowy(c: Canvas, rng: Rng) -> None:
     """High snowy peaks over a dark pine forest, with snow, a meadow or a lake in front."""
-    h, leaf, rock = (
-        rng.uniform(0.6, 0.74),
-        _pick(rng, "#2d5547 #345c50 #28474a"),
-        _pick(rng, "#5f7391 #6b6f86 #4f6d86"),
-    )
+    h, leaf = rng.uniform(0.6, 0.74), _pick(rng, "#2d5547 #345c50 #28474a")
+    rock = _pick(rng, "#5f7391 #6b6f86 #4f6d86")
     _sky(c, rng, h, _COLD_MOODS)
     _hill(c, rng, h - 0.22, h - 0.2, 0.05, _mix(_light(rock, 0.5), c.haze, 0.5), 0.5)
     for x in _spread(rng, 0.0, 1.0, _some(rng, 2, 4), 0.8):
@@ -641,11 +640,8 @@ def _forest_path(c: Canvas, rng: Rng) -> None:
     c.glow(end, h * 0.75, 0.6, "#fffbe0", 0.8 * c.tint[2])
     _hill(c, rng, h, h, 0.02, _mix(ground, mist, 0.25))
     c.shade(0, h + 0.06, 1, 1, ground, _dark(ground, 0.25))
-    steps, bend, path = (
-        np.linspace(0, 1.05, 12).tolist(),
-        rng.uniform(-0.15, 0.15),
-        _pick(rng, "#c9a878 #b08d68 #d8c4a0"),
-    )
+    steps, bend = np.linspace(0, 1.05, 12).tolist(), rng.uniform(-0.15, 0.15)
+    path = _pick(rng, "#c9a878 #b08d68 #d8c4a0")
     rows = [(end + bend * math.sin(3 * t) * (1 - t), h + (1 - h) * t, 0.015 + 0.3 * t**1.4) for t in steps]
     c.poly([(x - w, y) for x, y, w in rows] + [(x + w, y) for x, y, w in reversed(rows)], path)
     _specks(c, rng, h + 0.05, [_light(ground, 0.2), _dark(ground, 0.3)], 90, 0.03)
@@ -653,15 +649,13 @@ def _forest_path(c: Canvas, rng: Rng) -> None:
         wide, far = 0.012 * 1.75**layer, 0.6 - 0.2 * layer
         for x in _spread(rng, 0, 1, 9 - 2 * layer, 0.9):
             if abs(x - end) > 0.06 + 0.085 * layer:
-                tone, t = (
-                    _mix(_pick(rng, "#5a4332 #4a3b35"), mist, far),
-                    c.at(x, h + 0.03 + 0.1 * layer, wide),
-                )
+                tone = _mix(_pick(rng, "#5a4332 #4a3b35"), mist, far)
+                t = c.at(x, h + 0.03 + 0.1 * layer, wide)
                 t.poly([(-2, 1), (-1, -1), (-1, -90), (1, -90), (1, -1), (2, 1)], tone)
-        for x, y in zip(
-            _spread(rng, 0, 1, 11), rng.uniform(-0.05, 0.16 - 0.03 * layer, 11).tolist(), strict=True
-        ):
-            c.at(x, y, 0.14).oval(0, 0, 1, 0.7, _mix(_dark(leaf, 0.1 * layer), mist, far - 0.1))
+        for x in _spread(rng, 0, 1, 11):
+            c.at(x, rng.uniform(-0.05, 0.16 - 0.03 * layer), 0.14).oval(
+                0, 0, 1, 0.7, _mix(_dark(leaf, 0.1 * layer), mist, far - 0.1)
+            )
 
 
 def _desert_sand(c: Canvas, rng: Rng) -> None:
@@ -670,12 +664,8 @@ def _desert_sand(c: Canvas, rng: Rng) -> None:
     _sky(c, rng, h, "day clear clear golden dusk dawn night")
     steps = np.linspace(0, 1, 9).tolist()
     for k in range(n):
-        near, x, bend, wide = (
-            k / (n - 1),
-            rng.uniform(0.15, 0.85),
-            rng.uniform(0.04, 0.12),
-            rng.uniform(0.5, 0.9),
-        )
+        near, x, bend = k / (n - 1), rng.uniform(0.15, 0.85), rng.uniform(0.04, 0.12)
+        wide = rng.uniform(0.5, 0.9)
         tone, y = _mix(sand, c.haze, 0.45 * (1 - near)), h + (0.85 - h) * near
         top, fall = y - rng.uniform(0.08, 0.2), 0.25 + rng.uniform(0.08, 0.2)
         _hill(c, rng, y, y + 0.02, 0.02, tone)
@@ -717,11 +707,8 @@ def _ski_slope(c: Canvas, rng: Rng) -> None:
 def _lighthouse(c: Canvas, rng: Rng) -> None:
     """A striped tower on a rocky point above the sea."""
     h, x, side = rng.uniform(0.58, 0.7), rng.uniform(0.3, 0.7), _pick(rng, (-1, 1))
-    land, rock, deep = (
-        _pick(rng, "#6d8a4c #7f9460 #8a8f72"),
-        _pick(rng, "#75695f #6b6f78 #8a7560"),
-        _pick(rng, "#1f6f95 #2f6690"),
-    )
+    land, rock = _pick(rng, "#6d8a4c #7f9460 #8a8f72"), _pick(rng, "#75695f #6b6f78 #8a7560")
+    deep = _pick(rng, "#1f6f95 #2f6690")
     _sky(c, rng, h)
     c.shade(0, h, 1, 1, _mix(deep, c.haze, 0.4), deep)
     _specks(c, rng, h + 0.02, ["#ffffff60"], 50, 0.06)
@@ -732,13 +719,8 @@ def _lighthouse(c: Canvas, rng: Rng) -> None:
         foot = [(x + side, 1.1), (x - side * (0.3 + 0.05 * k), 0.82 + 0.14 * k)]
         c.poly([*((x + side * a, y + b) for a, b in edge), *foot], tone)
     for a in _spread(rng, -0.36, 0.5, 9):
-        c.put(
-            "rock",
-            x + side * a,
-            rng.uniform(0.89, 0.98),
-            rng.uniform(0.04, 0.08),
-            _dark(rock, rng.uniform(0, 0.3)),
-        )
+        y, size = rng.uniform(0.89, 0.98), rng.uniform(0.04, 0.08)
+        c.put("rock", x + side * a, y, size, _dark(rock, rng.uniform(0, 0.3)))
     c.put("lighthouse", x, h + 0.05, rng.uniform(0.46, 0.58), _pick(rng, "#d1383d #c8362f #2b4f81 #33343c"))
 
 
@@ -793,12 +775,8 @@ def _street(c: Canvas, rng: Rng) -> None:
 
 def _house_front(s: _Space, rng: Rng, x: float, z: float, top: float) -> None:
     """One house along the street: wall, windows, shop window, door, awning."""
-    wall, floors, night, inward = (
-        _pick(rng, _FACADES),
-        round(top * 1.7),
-        s.c.night,
-        x + (0.16 if x < 0.5 else -0.16),
-    )
+    wall, floors, night = _pick(rng, _FACADES), round(top * 1.7), s.c.night
+    inward = x + (0.16 if x < 0.5 else -0.16)
     s.face(x, (0, top), (z, z + 0.21), wall)
     s.face(x, (top * 0.96, top), (z, z + 0.21), _dark(wall, 0.3))
     for i, j in np.ndindex(floors - 1, 3):
@@ -859,10 +837,8 @@ def _skyscraper(c: Canvas, rng: Rng) -> None:
         _tower(c, rng, x, rng.uniform(0.06, 0.1), rng.uniform(0.22, 0.5))
     x, w, top = rng.uniform(0.3, 0.7), rng.uniform(0.09, 0.14), rng.uniform(0.1, 0.2)
     c.line([(x, top), (x, top - 0.1)], "#dfe5ea", 0.012)
-    c.poly(
-        [(x - w * 0.7, top), (x - w * 0.4, top - 0.05), (x + w * 0.4, top - 0.05), (x + w * 0.7, top)],
-        "#5a6f86",
-    )
+    roof = [(x + w * a, top - b) for a, b in ((-0.7, 0), (-0.4, 0.05), (0.4, 0.05), (0.7, 0))]
+    c.poly(roof, "#5a6f86")
     _tower(c, rng, x, w, top)
     for x in _spread(rng, 0, 1, 8, 1):
         c.put("tree", x, 1.04, rng.uniform(0.1, 0.16), _pick(rng, _LEAVES))
@@ -871,13 +847,10 @@ def _skyscraper(c: Canvas, rng: Rng) -> None:
 def _tower(c: Canvas, rng: Rng, x: float, w: float, top: float) -> None:
     """One high-rise with a lit and a shaded face; windows in a grid or in bands."""
     wall = _pick(rng, "#4f7396 #6f8fa8 #3d566e #8c8f99 #5f8a8b #b39b84 #2f4a63")
-    glass, corner, rows = (
-        _light(wall, rng.uniform(0.25, 0.45)),
-        x + w * rng.uniform(0.2, 0.5),
-        int((1 - top) * 22),
-    )
+    glass, corner = _light(wall, rng.uniform(0.25, 0.45)), x + w * rng.uniform(0.2, 0.5)
+    rows = int((1 - top) * 17)
     c.shade(x - w, top, x + w, 1, _light(wall, 0.1), _dark(wall, 0.15))
-    _windows(c, rng, (x - w, top + 0.01, corner, 1), _pick(rng, (1, 3, 4, 5)), rows, glass)
+    _windows(c, rng, (x - w, top + 0.01, corner, 1), _pick(rng, (1, 3, 4)), rows, glass)
     c.rect(corner, top, x + w, 1, _dark(wall, 0.35))
     _windows(c, rng, (corner, top + 0.01, x + w, 1), 2, rows, _dark(glass, 0.3))
 
@@ -930,11 +903,8 @@ def _playground(c: Canvas, rng: Rng) -> None:
 
 def _soccer(c: Canvas, rng: Rng) -> None:
     """A striped pitch with lines and a goal, stands full of coloured seats, floodlights."""
-    h, stand, grass = (
-        rng.uniform(0.42, 0.52),
-        _pick(rng, "#4b5568 #6b7280 #8a8f99"),
-        _pick(rng, "#4f9a48 #3f8a42 #5fa84f"),
-    )
+    h, stand = rng.uniform(0.42, 0.52), _pick(rng, "#4b5568 #6b7280 #8a8f99")
+    grass = _pick(rng, "#4f9a48 #3f8a42 #5fa84f")
     seats, tall = [*_picks(rng, _GOODS, 3), "#dfe3ea", "#39424f"], rng.uniform(0.18, 0.28)
     _sky(c, rng, h)
     c.rect(0, h - tall, 1, h + 0.02, stand)
@@ -960,11 +930,8 @@ def _soccer(c: Canvas, rng: Rng) -> None:
 
 def _pool(c: Canvas, rng: Rng) -> None:
     """A turquoise pool with a pale deck, loungers, parasols, palms and a hedge."""
-    h, leaf, deck = (
-        rng.uniform(0.34, 0.44),
-        _pick(rng, _LEAVES),
-        _pick(rng, "#ead9c0 #e3e0da #d9b99b #efe7d8"),
-    )
+    h, leaf = rng.uniform(0.34, 0.44), _pick(rng, _LEAVES)
+    deck = _pick(rng, "#ead9c0 #e3e0da #d9b99b #efe7d8")
     water, near, a = _pick(rng, "#2fb8cf #38c6d9 #2aa5cc"), rng.uniform(0.8, 1.15), rng.uniform(0.1, 0.6)
     _sky(c, rng, h)
     if rng.uniform() < 0.5:
@@ -978,9 +945,7 @@ def _pool(c: Canvas, rng: Rng) -> None:
     s.face((-0.04, 1.04), 0, (-0.06, near + 0.05), "#fbfaf5")
     s.face((0, 1), 0, (0, near), _light(water, 0.3))
     s.face((0, 1), 0, (0.05, near), water)
-    for x, z in zip(
-        rng.uniform(0.03, 0.9, 46).tolist(), rng.uniform(0.08, near - 0.03, 46).tolist(), strict=True
-    ):
+    for x, z in rng.uniform((0.03, 0.08), (0.9, near - 0.03), (46, 2)).tolist():
         s.face((x, x + 0.08), 0, (z, z + 0.008), _pick(rng, "#ffffffa0 #bff3f5c0 #1685a860"))
     for k in (1, 2, 3) if rng.uniform() < 0.3 else ():
         s.face((k / 4 - 0.006, k / 4 + 0.006), 0, (0, near), "#f2545b")
@@ -1062,21 +1027,15 @@ def _gymnasium(c: Canvas, rng: Rng) -> None:
     c.oval(*s.p(0.5, 0, 0.6), 0.2, 0.05, _fade(line, 60))
     s.put("hoop", rng.uniform(0.4, 0.6), 0, 0.17, y=0.5)
     for _ in range(_some(rng, 1, 4)):
-        s.put(
-            "ball", rng.uniform(0.1, 0.9), rng.uniform(0.2, 0.7), 0.022, _pick(rng, "#d9662b #d9662b #e9c46a")
-        )
+        s.put("ball", rng.uniform(0.1, 0.9), rng.uniform(0.2, 0.7), 0.022, "#d9662b")
 
 
 def _classroom(c: Canvas, rng: Rng) -> None:
     """A board with chalk marks, windows, posters and rows of desks that face the board."""
     s = _room(c, rng, _WALLS, _WOODS + " #a8b0b0", "wood tile")
     boards = "#2f5d4a #e8efe6", "#2f5d4a #f2f0d8", "#35424a #f0efe9", "#fbfbf7 #3b5fa8"
-    (board, chalk), wood, seat, cols = (
-        _pick(rng, boards).split(),
-        _pick(rng, _WOODS),
-        _pick(rng, _ACCENTS),
-        _some(rng, 3, 4),
-    )
+    (board, chalk), wood, seat = _pick(rng, boards).split(), _pick(rng, _WOODS), _pick(rng, _ACCENTS)
+    cols = _some(rng, 3, 4)
     s.face((0.16, 0.84), (0.36, 0.8), 0, "#b98a5e")
     s.face((0.18, 0.82), (0.385, 0.775), 0, board)
     for y in (0.48, 0.56, 0.64, 0.72):
@@ -1096,11 +1055,8 @@ def _classroom(c: Canvas, rng: Rng) -> None:
 def _office(c: Canvas, rng: Rng) -> None:
     """Desks with screens, swivel chairs, big windows, ceiling panels, a plant."""
     s = _room(c, rng, "#dfe3e6 #cfd8d3 #e3ded4 #b9c4cc", "#8a929c #a8a398 #6f7f8c #b59c7c", "plain")
-    top, seat, screen = (
-        _pick(rng, _WOODS + " #f0ece2"),
-        _pick(rng, "#30343d #3d5a80 #6b7280 #c8553d"),
-        "#8fc7ea #33476b #bfe3d0",
-    )
+    top, seat = _pick(rng, _WOODS + " #f0ece2"), _pick(rng, "#30343d #3d5a80 #6b7280 #c8553d")
+    screen = "#8fc7ea #33476b #bfe3d0"
     for z in (k / 3.5 for k in range(4)):
         s.face((0.15, 0.4), 1, (z, z + 0.15), "#fdfdf6", lit=True)
         s.face((0.6, 0.85), 1, (z, z + 0.15), "#fdfdf6", lit=True)
@@ -1216,7 +1172,7 @@ def _stained_glass(s: _Space, rng: Rng, x: float, w: float) -> None:
 
 
 def _basement(c: Canvas, rng: Rng) -> None:
-    """An escape room: dim bricks, a chest, padlocks, a clock, a keypad, a puzzle board, a warm lamp."""
+    """An escape room: dim bricks, chest, padlocks, clock, keypad, puzzle board, a warm lamp."""
     brick, door = _pick(rng, "#a0674f #857269 #8f5a4a #6f7078"), _pick(rng, (0.06, 0.74))
     s = _room(c, rng, brick, "#6b5a4c #57524f #7a5f48", "wood tile")
     c.tint = _pick(rng, ((0.86, 0.74, 0.62), (0.74, 0.68, 0.7), (0.95, 0.8, 0.62)))
@@ -1224,7 +1180,9 @@ def _basement(c: Canvas, rng: Rng) -> None:
         x, y, tone = (j + 0.5 * (i % 2)) / 9, i / 12, _mix(brick, _pick(rng, "#c08a70 #40302c #9a7a6a"), 0.3)
         s.face((x + 0.004, min(1, x + 0.107)), (y + 0.008, y + 0.078), 0, tone)
         for side in (0, 1) if (i + j) % 3 == 0 else ():
-            s.face(side, (y + 0.008, y + 0.078), (x * 1.2, x * 1.2 + 0.11), _mix(brick, _dark(tone, 0.2), 0.5))
+            s.face(
+                side, (y + 0.008, y + 0.078), (x * 1.2, x * 1.2 + 0.11), _mix(brick, _dark(tone, 0.2), 0.5)
+            )
     s.face((door, door + 0.2), (0, 0.7), 0, "#2b2421")
     s.face((door + 0.015, door + 0.185), (0, 0.68), 0, _pick(rng, "#6b4428 #58606a #4f6b5a"))
     for y in (0.12, 0.52):
@@ -1249,19 +1207,15 @@ def _bathroom(c: Canvas, rng: Rng) -> None:
     for side, z in (((0, 1), 0), (0, (0, 1.3)), (1, (0, 1.3))):
         s.face(side, (0.03, 0.56), z, tile if z == 0 else _dark(tile, 0.1))
     for k in range(1, 7):
-        c.line(
-            [s.p(0, k / 11, 1.3), s.p(0, k / 11, 0), s.p(1, k / 11, 0), s.p(1, k / 11, 1.3)],
-            "#ffffffb0",
-            0.005,
-        )
+        row = [s.p(x_row, k / 11, z) for x_row, z in ((0, 1.3), (0, 0), (1, 0), (1, 1.3))]
+        c.line(row, "#ffffffb0", 0.005)
     for k in range(1, 12):
         c.line([s.p(k / 12, 0.03, 0), s.p(k / 12, 0.56, 0)], "#ffffffb0", 0.005)
     _window(s, rng, (0.08, 0.3), (0.6, 0.88))
     s.face((x - 0.1, x + 0.1), (0.5, 0.9), 0, _pick(rng, "#c9a24a #f4f4f0 #3a4048"))
     s.face((x - 0.085, x + 0.085), (0.525, 0.875), 0, "#cfe6f0", lit=True)
-    c.poly(
-        [s.p(x - 0.06, 0.54, 0), s.p(x, 0.86, 0), s.p(x + 0.04, 0.86, 0), s.p(x - 0.02, 0.54, 0)], "#ffffff90"
-    )
+    gleam = ((-0.06, 0.54), (0, 0.86), (0.04, 0.86), (-0.02, 0.54))
+    c.poly([s.p(x + a, y, 0) for a, y in gleam], "#ffffff90")
     s.block((x - 0.11, x + 0.11), (0.08, 0.34), (0, 0.16), _pick(rng, "#a67b5b #f2efe8 #5f7a86"))
     s.block((x - 0.12, x + 0.12), (0.34, 0.38), (0, 0.18), "#fdfdfb")
     s.face((x - 0.01, x + 0.01), (0.38, 0.46), 0.02, "#8d979f")
@@ -1320,10 +1274,8 @@ def _living_room(c: Canvas, rng: Rng) -> None:
 def _kitchen(c: Canvas, rng: Rng) -> None:
     """Cabinets above and below, a stove with a hood, a fridge, perhaps an island with lamps."""
     s = _room(c, rng, _WALLS, _WOODS + " #c9c2b5 #8f979c", "wood tile")
-    door, top = (
-        _pick(rng, "#f4f1ea #5f7f86 #9c6b45 #3f5a4f #e3b778 #c8d3d0 #2f3d52"),
-        _pick(rng, "#d9d3c8 #4a4d55 #c69c6d"),
-    )
+    door = _pick(rng, "#f4f1ea #5f7f86 #9c6b45 #3f5a4f #e3b778 #c8d3d0 #2f3d52")
+    top = _pick(rng, "#d9d3c8 #4a4d55 #c69c6d")
     stove, fridge = _pick(rng, (2.5, 3.5)) / 6, _pick(rng, ((0.0, 0.17), (0.83, 1.0)))
     s.face((0, 1), (0.4, 0.62), 0, _pick(rng, "#f4f4ef #cfe0dd #e8c9a0 #9fb8c4"))
     for k in range(1, 24):
@@ -1356,38 +1308,26 @@ def _childs_room(c: Canvas, rng: Rng) -> None:
     wall, bed = _pick(rng, "#bfe3ef #fbd5d5 #d9efc7 #fdeab8 #dccff0"), rng.uniform(0.06, 0.12)
     s = _room(c, rng, wall, "#d3b48c #e0c9a4 #caa27a")
     for i, j in np.ndindex(3, 8):
-        c.at(*s.p((j + 0.5 + 0.3 * (i % 2)) / 8.3, 0.4 + 0.16 * i, 0), 0.012).oval(
-            0, 0, 1, 1, _light(wall, 0.6)
-        )
+        s.put("dot", (j + 0.5 + 0.3 * (i % 2)) / 8.3, 0, 0.012, _light(wall, 0.6), y=0.4 + 0.16 * i)
     for k, color in enumerate(_picks(rng, _TOYS + " #f28482 #84a59d", 11)):
         x, sag = (k + 0.5) / 11, 0.12 * math.sin(math.pi * (k + 0.5) / 11)
         c.at(*s.p(x, 0.98 - sag, 0), 0.05).poly([(-0.5, 0), (0.5, 0), (0, 0.9)], color)
     _window(s, rng, (0.4, 0.62), (0.42, 0.78), _pick(rng, _ACCENTS))
     s.rug((0.35, 0.75), (0.35, 0.9), _pick(rng, _ACCENTS))
-    _bed(
-        s,
-        (bed, bed + 0.22),
-        (0.04, 0.5),
-        _pick(rng, "#ffffff #e76f51 #8ecae6 #d3b48c"),
-        _pick(rng, _ACCENTS),
-        1,
-        0.17,
-    )
+    frame, cover = _pick(rng, "#ffffff #e76f51 #8ecae6 #d3b48c"), _pick(rng, _ACCENTS)
+    _bed(s, (bed, bed + 0.22), (0.04, 0.5), frame, cover, 1, 0.17)
     if rng.uniform() < 0.6:
         s.put("tent", 0.82, 0.2, 0.4, _pick(rng, _ACCENTS))
     else:
         s.block((0.7, 0.96), (0, 0.5), (0, 0.1), "#fdfaf2")
         s.shelf(rng, (0.71, 0.95), (0.05, 0.5), 0.101, 3, 7, _GOODS.split())
-    for x, z in zip(
-        rng.uniform(0.3, 0.9, 7).tolist(), np.sort(rng.uniform(0.35, 0.9, 7)).tolist(), strict=True
-    ):
+    for z, x in sorted(rng.uniform((0.35, 0.3), 0.9, (7, 2)).tolist()):
         if rng.uniform() < 0.6:
             s.block((x, x + 0.045), (0, 0.07), (z, z + 0.04), _pick(rng, _TOYS))
         else:
             s.put("ball", x, z, 0.03, _pick(rng, _TOYS))
-    s.put(
-        "teddy", rng.uniform(0.45, 0.65), rng.uniform(0.25, 0.5), 0.17, _pick(rng, "#b07a4a #d9b48a #8f6a55")
-    )
+    x, z, fur = rng.uniform(0.45, 0.65), rng.uniform(0.25, 0.5), _pick(rng, "#b07a4a #d9b48a #8f6a55")
+    s.put("teddy", x, z, 0.17, fur)
 
 
 def _hospital_room(c: Canvas, rng: Rng) -> None:
@@ -1401,9 +1341,7 @@ def _hospital_room(c: Canvas, rng: Rng) -> None:
     _window(s, rng, (0.76, 0.96), (0.44, 0.84))
     s.face((x - 0.03, x + 0.36), (0.5, 0.6), 0, "#f7f9f8")
     for k in range(5):
-        s.c.at(*s.p(x + 0.03 + 0.07 * k, 0.55, 0), 0.012).oval(
-            0, 0, 1, 1, _pick(rng, "#e63946 #3fa66b #3b7fc4")
-        )
+        s.put("dot", x + 0.03 + 0.07 * k, 0, 0.012, _pick(rng, "#e63946 #3fa66b #3b7fc4"), y=0.55)
     s.put("vitals", x + 0.43, 0.08, 0.17, y=0.36)
     _bed(s, (x, x + 0.32), (0.06, 0.7), "#aab6bf", _pick(rng, f"{trim} #7fc4bb #8fb8dc #e9f0f0"), 1, 0.26)
     for a in (x - 0.012, x + 0.332):
@@ -1411,7 +1349,7 @@ def _hospital_room(c: Canvas, rng: Rng) -> None:
             s.face(a, (y, y + 0.02), (0.2, 0.56), "#7d8a94")
         for z in (0.22, 0.38, 0.54):
             s.face(a, (0.2, 0.39), (z, z + 0.015), "#7d8a94")
-        s.c.at(*s.p(a, 0.02, 0.7), 0.04).oval(0, 0, 1, 1, "#3a4048")
+        s.put("dot", a, 0.7, 0.018, "#3a4048", y=0.02)
     s.put("drip", x - 0.08, 0.16, 0.42)
     for k in range(7):
         s.face(0.04, (0.1, 0.92), (0.02 + 0.11 * k, 0.14 + 0.11 * k), _light(trim, 0.1 + 0.3 * (k % 2)))
@@ -1457,7 +1395,8 @@ SCENES: dict[str, Callable[[Canvas, Rng], None]] = {
 _SKINS = "#f6d3b8 #e8b98f #d09a6b #a8714a #7d5035 #5a3826 #f0c8a8"
 _HAIRS = "#2a2020 #4a3020 #7a4a2a #b9783c #e0b868 #8f8a88 #1c1a20"
 _CLOTHES = "#e63946 #457b9d #f4a261 #2a9d8f #f1faee #6d597a #264653 #e9c46a #b56576 #5f8f6a #33363f #8fb8de"
-_POSES = {  # left elbow, hand; right elbow, hand (from the shoulder); left knee, foot; right knee, foot; hip height
+# left elbow, hand; right elbow, hand (from the shoulder); left knee, foot; right knee, foot; hip height
+_POSES = {
     "standing": "-.04 .17 -.03 .34  .04 .17 .03 .34  -.05 -.24 -.055 0  .05 -.24 .055 0  .47",
     "walking": "-.08 .15 -.03 .3  .07 .16 .11 .3  -.1 -.25 -.15 -.02  .07 -.25 .1 0  .47",
     "waving": "-.04 .17 -.02 .34  .13 -.03 .15 -.2  -.05 -.24 -.055 0  .05 -.24 .065 0  .47",
@@ -1559,7 +1498,7 @@ _PEOPLE = {"none": _nobody, "one": _one, "group": _group}
 def _photograph(image: Image.Image, rng: Rng, size: tuple[int, int]) -> Image.Image:
     """Shrink the drawing to its final size as a camera would: crop, tilt, mirror, blur, then develop it."""
     (w, h), k = size, _SUPERSAMPLE
-    if rng.uniform() < 0.6:  # held level: a plain crop, several times faster than a turn
+    if rng.uniform() < 0.7:  # held level: a plain crop, several times faster than a turn
         crop, dx, dy = rng.uniform(0, 0.08), *rng.uniform(0, k, 2).tolist()
         left, top = w * crop * dx, h * crop * dy
         box = (left, top, left + k * w * (1 - crop), top + k * h * (1 - crop))
@@ -1578,11 +1517,8 @@ def _photograph(image: Image.Image, rng: Rng, size: tuple[int, int]) -> Image.Im
 
 def _develop(photo: Image.Image, rng: Rng) -> Image.Image:
     """Apply exposure, white balance, vignette and sensor noise, all in whole numbers."""
-    gains, dark, grain = (
-        rng.uniform(0.9, 1.05) * rng.uniform(0.97, 1.03, 3),
-        rng.uniform(0, 0.14),
-        _some(rng, 1, 6),
-    )
+    gains, dark = rng.uniform(0.9, 1.05) * rng.uniform(0.97, 1.03, 3), rng.uniform(0, 0.14)
+    grain = _some(rng, 1, 6)
     photo = photo.point([min(255, round(v * g)) for g in gains.tolist() for v in range(256)])
     fall = Image.radial_gradient("L").point([round(255 * (1 - dark * (v / 180) ** 2)) for v in range(256)])
     fall = fall.resize(photo.size, Image.Resampling.NEAREST)
@@ -1625,5 +1561,6 @@ def draw_scene(scene: str, rng: np.random.Generator, size: tuple[int, int], peop
     _check("people", people, _PEOPLE)
     canvas = Canvas(Image.new("RGB", (size[0] * _SUPERSAMPLE, size[1] * _SUPERSAMPLE)))
     SCENES[scene](canvas, rng)
+    canvas.tint = tuple(0.5 + 0.5 * t for t in canvas.tint)  # a flash: people stay visible at night
     _PEOPLE[people](canvas, rng)
     return _photograph(canvas.image, rng, size)

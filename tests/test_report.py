@@ -1,0 +1,64 @@
+import re
+
+import numpy as np
+import pandas as pd
+import pytest
+from PIL import Image
+
+from s2p_lib import report
+from s2p_lib.run_folder import RunFolder
+
+HOSTILE = '<img src=x onerror="alert(1)">'
+
+
+@pytest.fixture
+def run(tmp_path) -> RunFolder:
+    folder = RunFolder(tmp_path)
+    folder.update_manifest("parameters", {"dataset": "ipd", "data_dir": str(tmp_path)})
+    Image.fromarray(np.zeros((10, 20, 3), np.uint8)).save(tmp_path / "a.jpg")
+    return folder
+
+
+def failures_named(*images: str) -> pd.DataFrame:
+    table = pd.DataFrame({"image": images, "path": "a.jpg", "label": "private", "prediction": "public"})
+    return table.assign(outcome="missed private", confidence=0.9, top_scenes="beach, coast, wave", reasons=HOSTILE)
+
+
+def page(run: RunFolder) -> str:
+    return run.path("failures.html").read_text()
+
+
+def test_names_from_outside_stay_text(run):
+    report.write_failures_page(run, failures_named(HOSTILE, "файл 写真 " + "x" * 300, "\"'&"), n_photos=10)
+    assert "<img src=x" not in page(run)
+    assert "&lt;img src=x" in page(run)
+    assert "файл 写真" in page(run)
+
+
+def test_the_page_needs_no_other_file_and_allows_none(run):
+    report.write_failures_page(run, failures_named("a"), n_photos=10)
+    assert set(re.findall(r'src="([a-z]+):', page(run))) == {"data"}
+    assert not re.search(r"(src|href)=\"https?:", page(run))
+    assert "default-src 'none'" in page(run)
+    assert "<script" not in page(run)
+
+
+def test_the_page_says_how_many_are_shown(run):
+    report.write_failures_page(run, failures_named(*"abcde"), n_photos=10, max_photos=3)
+    assert "the first 3 are shown" in page(run)
+    assert page(run).count("<figure>") == 3
+
+
+def test_no_failures_and_lost_photos_still_give_a_page(run):
+    report.write_failures_page(run, failures_named(), n_photos=10)
+    assert page(run).count("None.") == 2
+    report.write_failures_page(run, failures_named("a").assign(path="gone.jpg"), n_photos=10)
+    assert page(run).count("<figure>") == 1
+
+
+def test_only_the_demo_page_carries_the_warning(run):
+    report.write_failures_page(run, failures_named("a"), n_photos=10)
+    assert report.DEMO_WARNING.split(":")[0] not in page(run)
+    run.update_manifest("parameters", {"dataset": "demo"})
+    report.write_failures_page(run, failures_named("a"), n_photos=10)
+    assert "not results of the paper" in page(run)

@@ -1,0 +1,198 @@
+import json
+from types import SimpleNamespace
+
+import nbformat
+import pandas as pd
+import pytest
+from click.testing import CliRunner
+
+from s2p_lib import run as runs
+from s2p_lib.__main__ import main
+from s2p_lib.run_folder import ROOT, RunFolder
+
+NAMES = tuple(runs.NOTEBOOKS)
+
+
+def namespace_of(notebook: str, injected: str = "", **changed) -> dict:
+    """What ``globals()`` of a notebook holds after its parameters cell and the cell that papermill injects."""
+    defaults = {n: runs.Parameters.model_fields[n].default for n in runs.NOTEBOOKS[notebook].parameters}
+    cells = ["", "a cell", *([f"# Parameters\n{injected}\n"] if injected else [])]
+    return defaults | {"In": cells, **changed}
+
+
+def test_an_unknown_parameter_is_an_error_with_a_suggestion(tmp_path):
+    namespace = namespace_of("02_train", "sed = 3", run_dir=str(tmp_path))
+    with pytest.raises(ValueError, match=r"'sed' is unknown to notebook 02_train\. Did you mean 'seed'\?"):
+        runs.start("02_train", namespace)
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "said"),
+    [
+        ("bn_mode", "molten", "'frozen'"),
+        ("dataset", "imagenet", "'demo'"),
+        ("lr", -1, "greater than 0"),
+        ("lr", "fast", "number"),
+        ("batch_size", 0, "greater than or equal to 1"),
+        ("batch_size", 1.5, "integer"),
+        ("device", "abacus", "'cpu'"),
+        ("on_bad_photo", "ignore", "'report'"),
+    ],
+)
+def test_a_value_that_is_not_allowed_is_named_with_what_is(name, value, said):
+    with pytest.raises(ValueError, match=f"parameter {name}={value!r} is not allowed: .*{said}"):
+        runs.check_parameters({name: value})
+
+
+def test_parameters_given_as_text_become_numbers():
+    p = runs.check_parameters({"lr": "0.01", "seed": "3", "workers": "2", "max_hours": "0.5"})
+    assert (p.lr, p.seed, p.workers, p.max_hours) == (0.01, 3, 2, 0.5)
+
+
+def test_a_notebook_whose_inputs_are_missing_says_which_notebook_makes_them(tmp_path):
+    with pytest.raises(FileNotFoundError, match=r"03_evaluate reads splits\.csv, which 01_data_splits writes"):
+        runs.start("03_evaluate", namespace_of("03_evaluate", run_dir=str(tmp_path)))
+
+
+def finish(notebook: str, folder, text: str) -> None:
+    """A run of one notebook that writes ``text`` into each of its files."""
+    run = runs.start(notebook, namespace_of(notebook, run_dir=str(folder)))
+    for name in runs.NOTEBOOKS[notebook].writes:
+        run.write_text(name, text)
+    run.finish()
+
+
+def test_results_made_from_another_split_are_refused(tmp_path):
+    finish("01_data_splits", tmp_path, "first split")
+    finish("02_train", tmp_path, "trained on the first split")
+    runs.start("03_evaluate", namespace_of("03_evaluate", run_dir=str(tmp_path)))
+    finish("01_data_splits", tmp_path, "second split")
+    with pytest.raises(ValueError, match=r"checkpoint\.pth was made by 02_train from another splits\.csv"):
+        runs.start("03_evaluate", namespace_of("03_evaluate", run_dir=str(tmp_path)))
+
+
+def test_a_notebook_that_forgets_an_output_does_not_finish(tmp_path):
+    run = runs.start("01_data_splits", namespace_of("01_data_splits", run_dir=str(tmp_path)))
+    run.write_text("splits.csv", "")
+    with pytest.raises(FileNotFoundError, match=r"audit\.csv"):
+        run.finish()
+
+
+def test_parameters_of_earlier_notebooks_are_known_to_later_ones(tmp_path):
+    finish("01_data_splits", tmp_path, "x")
+    finish("02_train", tmp_path, "x")
+    run = runs.start("03_evaluate", namespace_of("03_evaluate", run_dir=str(tmp_path)))
+    assert run.parameter("dataset") == "demo"
+    assert run.backbone == "demo"
+
+
+def test_a_stage_leaves_its_time_energy_and_memory(tmp_path):
+    run = runs.start("01_data_splits", namespace_of("01_data_splits", run_dir=str(tmp_path)))
+    with run.stage("work"):
+        sum(range(1000))
+    stage = run.manifest["stages"]["work"]
+    assert set(stage) == {"duration_s", "energy_kwh", "energy_source", "peak_memory_bytes"}
+    assert stage["peak_memory_bytes"] > 10_000_000  # a Python process with pandas has more than 10 MB
+
+
+def test_problems_are_added_to_the_audit_once(tmp_path):
+    finish("01_data_splits", tmp_path, "image,path,problem,action\n")
+    run = runs.start("02_train", namespace_of("02_train", run_dir=str(tmp_path)))
+    row = pd.DataFrame([("007", "a/007.jpg", "gone", "left out")], columns=["image", "path", "problem", "action"])
+    for _ in range(2):
+        run.add_problems(row)
+    assert run.read_table("audit.csv").values.tolist() == row.values.tolist()
+
+
+def test_image_names_that_look_like_numbers_or_nothing_stay_text(tmp_path):
+    folder = RunFolder(tmp_path)
+    folder.write_table("t.csv", pd.DataFrame({"image": ["007", "1e5", "NA", "nan"]}))
+    assert folder.read_table("t.csv")["image"].tolist() == ["007", "1e5", "NA", "nan"]
+
+
+def notebook_that_fails() -> nbformat.NotebookNode:
+    cells = [nbformat.v4.new_code_cell("x = 1"), nbformat.v4.new_code_cell("# divide\n1 / 0")]
+    kernel = {"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}}
+    return nbformat.v4.new_notebook(cells=cells, metadata=kernel)
+
+
+def test_a_run_stops_at_the_first_failing_notebook_and_keeps_it(tmp_path, monkeypatch):
+    (tmp_path / "notebooks").mkdir()
+    for name in NAMES:
+        nbformat.write(notebook_that_fails(), tmp_path / "notebooks" / f"{name}.ipynb")
+    monkeypatch.setattr(runs, "ROOT", tmp_path)
+    result = CliRunner().invoke(main, ["run", "--out", str(tmp_path / "out")])
+    assert result.exit_code == 1
+    assert "01_data_splits failed in cell" in result.output
+    assert "ZeroDivisionError: division by zero" in result.output
+    assert "# divide" in result.output
+    assert (tmp_path / "out" / "01_data_splits.ipynb").is_file()
+    assert not (tmp_path / "out" / "02_train.ipynb").exists()
+
+
+def test_the_command_refuses_unknown_parameters_before_it_starts(tmp_path):
+    result = CliRunner().invoke(main, ["run", "--out", str(tmp_path / "out"), "-p", "sede", "1"])
+    assert result.exit_code == 1
+    assert "Did you mean 'seed'?" in result.output
+    assert not list(tmp_path.glob("out/*.ipynb"))
+
+
+def test_a_new_run_removes_the_results_of_the_old_one_but_not_the_cache(tmp_path, monkeypatch):
+    for name in ("manifest.json", "report.html", "notes.txt"):
+        (tmp_path / name).write_text(json.dumps({}))
+    (tmp_path / "scene_logits").mkdir()
+    runs._remove_results(tmp_path, NAMES)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["notes.txt", "scene_logits"]
+
+
+def test_a_folder_that_is_no_run_is_left_alone(tmp_path):
+    (tmp_path / "report.html").write_text("somebody's")
+    runs._remove_results(tmp_path, NAMES)
+    assert (tmp_path / "report.html").is_file()
+
+
+def test_show_of_an_unfinished_run_says_so(tmp_path):
+    result = CliRunner().invoke(main, ["show", str(tmp_path)])
+    assert result.exit_code == 1
+    assert "no finished run" in str(result.output)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_notebook_takes_its_parameters_with_the_kits_defaults_and_meanings(name):
+    cell = next(c for c in read(name).cells if "parameters" in c.metadata.get("tags", []))
+    lines = [line.split("  # ") for line in cell.source.splitlines()]
+    values = SimpleNamespace()
+    exec(cell.source, values.__dict__)
+    assert [assignment.split(" = ")[0] for assignment, _ in lines] == list(runs.NOTEBOOKS[name].parameters)
+    for assignment, meaning in lines:
+        parameter = assignment.split(" = ")[0]
+        field = runs.Parameters.model_fields[parameter]
+        assert getattr(values, parameter) == field.default
+        assert meaning == field.description
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_notebook_in_git_is_clean(name):
+    notebook = read(name)
+    assert notebook.metadata.kernelspec.name == "python3"
+    text = "\n".join(cell.source for cell in notebook.cells)
+    assert str(ROOT) not in text
+    assert "/home/" not in text
+    for cell in notebook.cells:
+        if cell.cell_type == "code":
+            assert cell.outputs == []
+            assert cell.execution_count is None
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_notebook_has_a_head_prose_before_code_and_the_card_at_the_end(name):
+    cells = read(name).cells
+    for word in ("Question", "Answer", "Inputs", "Outputs", "Run time"):
+        assert f"**{word}:**" in cells[0].source
+    assert cells[1].cell_type == "markdown"
+    assert cells[-2].source.startswith("## The card beside this run")
+    assert all("def " not in cell.source for cell in cells if cell.cell_type == "code")
+
+
+def read(name: str) -> nbformat.NotebookNode:
+    return nbformat.read(ROOT / "notebooks" / f"{name}.ipynb", as_version=4)
