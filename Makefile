@@ -2,30 +2,40 @@
 PYTHON ?= python3.11
 BIN := .venv/bin
 INSTALLED := .venv/.installed
+SOURCES := $(wildcard notebooks/*.ipynb s2p_lib/*.py s2p_lib/*/*.py s2p_lib/*.safetensors s2p_lib/templates/*)
 
-.PHONY: reproduce test lab lock
+.PHONY: reproduce test lab bench readme lock
 
 reproduce: outputs/demo/report.html
 	@$(BIN)/s2p show outputs/demo
 
-outputs/demo/report.html: $(INSTALLED) $(wildcard notebooks/*.ipynb s2p_lib/* s2p_lib/templates/*)
+outputs/demo/report.html: $(INSTALLED) $(SOURCES)
 	$(BIN)/s2p run --out outputs/demo --no-summary
 
 test: $(INSTALLED)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/pytest tests
+	$(BIN)/pytest tests --junitxml=outputs/tests.xml
 
 lab: $(INSTALLED)
-	$(BIN)/jupyter lab notebooks
+	$(BIN)/jupyter lab --notebook-dir notebooks
+
+bench: $(INSTALLED)
+	$(BIN)/s2p bench
 
 $(INSTALLED): requirements.lock pyproject.toml
-	$(PYTHON) -m venv .venv
-	$(BIN)/pip install --quiet --requirement requirements.lock
-	$(BIN)/pip install --quiet --no-deps --no-build-isolation --editable .
-	touch $@
+	@echo "Setting up .venv: about 6 GB, a few minutes"
+	@start=$$(date +%s); set -e; \
+	$(PYTHON) -m venv .venv; \
+	$(BIN)/pip install --quiet --requirement requirements.lock; \
+	$(BIN)/pip install --quiet --no-deps --no-build-isolation --editable .; \
+	echo "install_s=$$(( $$(date +%s) - start ))" > $@
 
-# Writes requirements.lock anew from the names in pyproject.toml; the GPU libraries of torch exist for Linux only.
+# For maintainers. The figures in the README, from the last runs of reproduce, test and bench:
+readme: $(INSTALLED)
+	$(BIN)/python -m s2p_lib.readme
+
+# requirements.lock anew from the names in pyproject.toml; the GPU libraries of torch exist for Linux only.
 lock:
 	rm -rf .venv-lock && $(PYTHON) -m venv .venv-lock
 	.venv-lock/bin/pip install --quiet torch==2.14.1 torchvision==0.29.1

@@ -59,7 +59,11 @@ def _show(run_dir: Path) -> None:
     from s2p_lib.report import result_text
 
     folder = RunFolder(run_dir.resolve())
-    click.echo(f"\n{result_text(folder)}\n\nReport: {folder.path('report.html')}")
+    try:
+        text = result_text(folder)
+    except FileNotFoundError as error:
+        raise click.ClickException(str(error)) from None
+    click.echo(f"\n{text}\n\nReport: {folder.path('report.html')}")
 
 
 if __name__ == "__main__":

@@ -196,5 +196,5 @@ def _add_flaws(table: pd.DataFrame, data_dir: Path) -> None:
 
 def _code_sha256() -> str:
     """Changes when the code that draws changes, so that an old demo dataset is not mistaken for the new one."""
-    files = [Path(__file__), Path(demo_scenes.__file__)]
+    files = [*sorted(Path(demo_scenes.__file__).parent.glob("*.py")), Path(__file__)]
     return hashlib.sha256(b"".join(file.read_bytes() for file in files)).hexdigest()

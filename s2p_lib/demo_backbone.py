@@ -22,7 +22,7 @@ from s2p_lib.photos import file_sha256
 from s2p_lib.progress import progress
 
 SEED = 1  # the demo dataset's seeds begin with another number, so no photo is drawn twice
-PHOTOS_PER_SCENE, EPOCHS, BATCH_SIZE, LR = 250, 24, 64, 4e-3
+PHOTOS_PER_SCENE, EPOCHS, BATCH_SIZE, LR = 160, 14, 64, 4e-3
 
 
 def draw(number: int) -> tuple[np.ndarray, int]:
@@ -48,6 +48,7 @@ def train(photos: torch.Tensor, scenes: torch.Tensor) -> nn.Module:
     """The network after ``EPOCHS`` epochs of AdamW with a one-cycle learning rate, mirrored photos included."""
     torch.manual_seed(SEED)
     net = torchvision.models.get_model(BACKBONES["demo"].arch, weights=None, num_classes=len(SCENES))
+    net = net.to(memory_format=torch.channels_last)  # a third faster on a processor
     normalise = photo_transform(BACKBONES["demo"].image_size).transforms[-1]
     optimiser = torch.optim.AdamW(net.parameters(), lr=LR, weight_decay=0.02)
     steps = EPOCHS * -(-len(photos) // BATCH_SIZE)
@@ -55,7 +56,7 @@ def train(photos: torch.Tensor, scenes: torch.Tensor) -> nn.Module:
     for epoch in range(EPOCHS):
         losses = []
         for batch in progress(torch.randperm(len(photos)).split(BATCH_SIZE), desc=f"epoch {epoch}", unit="batch"):
-            x = normalise(photos[batch].float() / 255)
+            x = normalise(photos[batch].float() / 255).contiguous(memory_format=torch.channels_last)
             x = torch.where(torch.rand(len(x), 1, 1, 1) < 0.5, x.flip(3), x)
             loss = nn.functional.cross_entropy(net(x), scenes[batch], label_smoothing=0.05)
             optimiser.zero_grad()

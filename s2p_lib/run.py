@@ -193,6 +193,7 @@ def run_notebooks(run_dir: Path, given: Mapping, names: tuple[str, ...] = tuple(
     checked = check_parameters({"run_dir": os.path.relpath(run_dir, ROOT), **given})
     given = checked.model_dump(include={"run_dir", *given})
     _remove_results(run_dir, names)
+    started = time.monotonic()
     for name in names:
         print(f"{name} ...", flush=True)
         known = NOTEBOOKS[name].parameters
@@ -213,6 +214,7 @@ def run_notebooks(run_dir: Path, given: Mapping, names: tuple[str, ...] = tuple(
                 f"{name} failed in cell {error.cell_index} with {error.ename}: {error.evalue}\n"
                 f"The cell:\n    {error.source.strip().splitlines()[0]}\nThe notebook as it stopped: {output}"
             ) from None
+    RunFolder(run_dir).update_manifest("run", {"total_s": time.monotonic() - started})
 
 
 class NotebookFailed(RuntimeError):

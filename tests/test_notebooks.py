@@ -1,0 +1,142 @@
+"""The notebooks as a reader gets them: run by papermill, then run again by nbval, and on a real ResNet-50."""
+
+import os
+import subprocess
+import sys
+
+import pandas as pd
+import papermill
+import pytest
+import torch
+import torchvision
+
+from s2p_lib.run import NOTEBOOKS, run_notebooks
+from s2p_lib.run_folder import ROOT, RunFolder
+
+NAMES = tuple(NOTEBOOKS)
+
+
+@pytest.fixture(scope="module")
+def executed(small_demo, tmp_path_factory) -> RunFolder:
+    """A run of all six notebooks with small parameters."""
+    folder = RunFolder(tmp_path_factory.mktemp("runs") / "small")
+    run_notebooks(folder.dir, {"data_dir": str(small_demo), "max_epochs": 30, "workers": 0, "device": "cpu"})
+    return folder
+
+
+def test_the_run_folder_holds_every_file_of_the_contract(executed):
+    expected = {name for io in NOTEBOOKS.values() for name in io.writes} | {f"{name}.ipynb" for name in NAMES}
+    assert expected | {"manifest.json", "scene_logits"} == {path.name for path in executed.dir.iterdir()}
+
+
+@pytest.mark.parametrize(
+    ("name", "columns"),
+    [
+        ("splits.csv", "image path source label split"),
+        ("audit.csv", "image path problem action"),
+        ("history.csv", "epoch lr train_loss val_loss train_balanced_accuracy val_balanced_accuracy seconds"),
+        ("predictions.csv", "image split label prediction p_private"),
+        ("predictions_released.csv", "image probability pred_class"),
+        ("claims.csv", "id claim published measured tolerance verdict why"),
+    ],
+)
+def test_tables_have_the_columns_of_the_contract(executed, name, columns):
+    assert executed.read_table(name).columns.tolist() == columns.split()
+
+
+def test_no_photo_is_lost_between_labels_and_predictions(executed):
+    predictions, splits, audit = (executed.read_table(n) for n in ("predictions.csv", "splits.csv", "audit.csv"))
+    assert set(predictions["image"]) == set(splits["image"])
+    assert len(splits) + (audit["action"] == "left out").sum() == 150
+    released = executed.read_table("predictions_released.csv")
+    assert released["image"].tolist() == predictions.loc[predictions["split"] == "test", "image"].tolist()
+
+
+def test_the_manifest_tells_where_the_figures_come_from(executed):
+    manifest = executed.manifest
+    assert manifest["parameters"]["max_epochs"] == 30
+    assert manifest["training"]["parameters"]["optimised"] == 732
+    assert manifest["training"]["backbone_changed"] is False
+    assert set(manifest["inputs"]) == {"labels_splits.csv", "ipd_imgs_curated.json"}
+    assert manifest["machine"]["versions"]["torch"] == torch.__version__.split("+")[0]
+    assert set(manifest["notebooks"]) == set(NAMES)
+
+
+def test_a_demo_report_says_that_its_figures_are_not_the_papers(executed):
+    page = executed.path("report.html").read_text()
+    assert "not results of the paper" in page
+    assert "<script" not in page
+    for name in ("01_data_splits", "03_evaluate", "06_report"):
+        assert "not a result of the paper" in executed.path(f"{name}.ipynb").read_text() or name == "01_data_splits"
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_running_a_notebook_again_gives_the_marked_results_again(executed, name):
+    """nbval runs the executed notebook once more and compares the cells tagged ``nbval-check-output``."""
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", "--nbval-lax", "--nbval-current-env", "-p", "no:cacheprovider"]
+        + ["--rootdir", executed.dir, executed.path(f"{name}.ipynb")],
+        capture_output=True,
+        text=True,
+        cwd=executed.dir,
+    )
+    assert done.returncode == 0, done.stdout[-4000:]
+    assert " passed" in done.stdout
+
+
+def test_nbval_sees_a_changed_result(executed, tmp_path):
+    """The comparison itself can fail: a marked cell with another output is reported."""
+    text = executed.path("05_carbon.ipynb").read_text()
+    assert "0.6144" in text
+    changed = tmp_path / "05_carbon.ipynb"
+    changed.write_text(text.replace("0.6144", "0.6145"))
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", "--nbval-lax", "--nbval-current-env", "-p", "no:cacheprovider"]
+        + ["--rootdir", tmp_path, changed],
+        capture_output=True,
+        text=True,
+        cwd=tmp_path,
+    )
+    assert done.returncode == 1
+    assert "0.6145" in done.stdout
+
+
+def test_a_notebook_runs_alone_from_another_folder(executed, tmp_path):
+    output = tmp_path / "alone.ipynb"
+    relative = os.path.relpath(executed.dir, ROOT)
+    papermill.execute_notebook(
+        ROOT / "notebooks" / "03_evaluate.ipynb", output, {"run_dir": relative}, cwd=tmp_path, progress_bar=False
+    )
+    assert output.is_file()
+
+
+def test_papermill_with_an_unknown_parameter_stops_the_notebook(executed, tmp_path):
+    with pytest.raises(papermill.PapermillExecutionError, match="Did you mean 'country'"):
+        papermill.execute_notebook(
+            ROOT / "notebooks" / "05_carbon.ipynb",
+            tmp_path / "out.ipynb",
+            {"run_dir": str(executed.dir), "contry": "FRA"},
+            progress_bar=False,
+        )
+
+
+def test_all_notebooks_run_with_a_real_resnet50_at_448_pixels(reference, tmp_path):
+    """Random Places365-shaped weights in the published file format, on the reference dataset."""
+    subprocess.run([sys.executable, reference / "make_reference_ipd.py", tmp_path / "ipd"], check=True)
+    torch.manual_seed(0)
+    state = torchvision.models.resnet50(weights=None, num_classes=365).state_dict()
+    weights = tmp_path / "resnet50_places365.pth.tar"
+    torch.save(
+        {"arch": "resnet50", "state_dict": {f"module.{n}": t for n, t in state.items()}},
+        weights,
+        _use_new_zipfile_serialization=False,
+    )
+    folder = RunFolder(tmp_path / "run")
+    given = {"dataset": "ipd", "data_dir": str(tmp_path / "ipd"), "weights": str(weights), "max_epochs": 6}
+    run_notebooks(folder.dir, given | {"batch_size": 8})
+    training = folder.manifest["training"]
+    assert training["parameters"] == {"optimised": 732, "total": 24_256_649}
+    assert folder.read_table("predictions.csv")["split"].value_counts().to_dict() == {"train": 28, "val": 10, "test": 10}
+    verdicts = folder.read_table("claims.csv").set_index("id")["verdict"]
+    assert verdicts["test-counts"] == "contradicted"  # 10 test photos are not the card's 6,912
+    assert isinstance(folder.read_table("failures.csv"), pd.DataFrame)
