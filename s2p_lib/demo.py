@@ -28,43 +28,43 @@ VISPR_SHARE_OF_PRIVATE = 6_392 / 11_211  # as in IPD; every public photo is PicA
 PLAN = [
     ("bathroom", "bathroom", "none", 30, 5),
     ("bathroom", "bathroom", "one", 14, 1),
-    ("home", "bedroom", "any", 40, 3),
-    ("home", "living_room", "any", 34, 6),
-    ("home", "kitchen", "any", 26, 8),
+    ("home", "bedroom", "any", 43, 2),
+    ("home", "living_room", "any", 44, 4),
+    ("home", "kitchen", "any", 31, 6),
     ("home", "childs_room", "any", 30, 3),
-    ("home", "hospital_room", "any", 24, 3),
-    ("person at beach, pool or gym", "beach", "one", 20, 4),
-    ("person at beach, pool or gym", "swimming_pool/outdoor", "one", 8, 4),
-    ("person at beach, pool or gym", "gymnasium/indoor", "one", 14, 4),
-    ("religious place", "church/indoor", "any", 12, 14),
-    ("religious place", "mosque/outdoor", "any", 6, 14),
-    ("religious place", "temple/asia", "any", 6, 16),
+    ("home", "hospital_room", "any", 28, 3),
+    ("person at beach, pool or gym", "beach", "one", 16, 4),
+    ("person at beach, pool or gym", "swimming_pool/outdoor", "one", 6, 4),
+    ("person at beach, pool or gym", "gymnasium/indoor", "one", 12, 4),
+    ("religious place", "church/indoor", "any", 8, 12),
+    ("religious place", "mosque/outdoor", "any", 4, 12),
+    ("religious place", "temple/asia", "any", 4, 14),
     ("escape room", "basement", "any", 12, 12),
-    ("office-like", "classroom", "any", 5, 38),
-    ("office-like", "office", "any", 7, 32),
+    ("office-like", "classroom", "any", 4, 38),
+    ("office-like", "office", "any", 5, 32),
     ("office-like", "conference_room", "any", 3, 28),
-    ("public place", "beach", "any", 0, 26),
+    ("public place", "beach", "any", 0, 28),
     ("public place", "swimming_pool/outdoor", "group", 0, 14),
     ("public place", "gymnasium/indoor", "group", 0, 16),
     ("public place", "mountain_snowy", "any", 0, 28),
     ("public place", "forest_path", "any", 0, 27),
-    ("public place", "street", "any", 0, 32),
-    ("public place", "highway", "none", 0, 26),
+    ("public place", "street", "any", 0, 34),
+    ("public place", "highway", "none", 0, 28),
     ("public place", "skyscraper", "none", 0, 24),
     ("public place", "harbor", "any", 0, 24),
     ("public place", "playground", "any", 0, 24),
     ("public place", "desert/sand", "any", 0, 22),
-    ("public place", "ski_slope", "any", 0, 24),
+    ("public place", "ski_slope", "any", 0, 26),
     ("public place", "stadium/soccer", "group", 0, 22),
-    ("public place", "lighthouse", "none", 0, 20),
-    ("public place", "windmill", "none", 0, 20),
-    ("public place", "supermarket", "any", 0, 24),
+    ("public place", "lighthouse", "none", 0, 22),
+    ("public place", "windmill", "none", 0, 22),
+    ("public place", "supermarket", "any", 0, 26),
     ("public place", "library/indoor", "any", 0, 23),
-    ("wrong label", "street", "group", 4, 0),
-    ("wrong label", "mountain_snowy", "none", 3, 0),
-    ("wrong label", "supermarket", "any", 2, 0),
-    ("wrong label", "bedroom", "one", 0, 5),
-    ("wrong label", "bathroom", "none", 0, 4),
+    ("wrong label", "street", "group", 3, 0),
+    ("wrong label", "mountain_snowy", "none", 2, 0),
+    ("wrong label", "supermarket", "any", 1, 0),
+    ("wrong label", "bedroom", "one", 0, 3),
+    ("wrong label", "bathroom", "none", 0, 3),
 ]
 PLAN_COLUMNS = ["case", "scene", "people", "private", "public"]
 
@@ -118,7 +118,8 @@ def plan_photos(seed: int = DEMO_SEED) -> pd.DataFrame:
     table["batch"] = [f"batch{n // PHOTOS_PER_BATCH:02d}" for n in nth]
     sizes = rng.integers(len(SIZES), size=len(table))
     table[["width", "height"]] = np.array(SIZES)[sizes]
-    return table.join(stratified_splits(table["label"], seed=seed))
+    # Stratified by case too: the test part is small, and each case of the card should be in it.
+    return table.join(stratified_splits(table["label"] + table["case"], seed=seed))
 
 
 def read_truth(data_dir: str | Path) -> pd.DataFrame:

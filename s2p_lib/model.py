@@ -46,7 +46,7 @@ BACKBONES = {
         "shufflenet_v2_x0_5",
         128,
         "demo_backbone.safetensors",
-        "f20fbd8ec8dbd81c244171f14cbc6c51b9d5503c047780d7f612d4b7b844fbf2",
+        "8db9d99c5b8f31c61a68aa04f35d9991bd8968e2d3a29e6ead6f8f2345ee4952",
     ),
     "resnet50": Backbone("resnet50"),
 }

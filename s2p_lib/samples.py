@@ -94,7 +94,7 @@ def counts_beside_card(samples: pd.DataFrame) -> pd.DataFrame:
         for part in ("all", "test")
         for where, of_part in (("card (IPD)", IPD_PUBLISHED[part]), ("ours", counts.loc[part].to_dict()))
     }
-    return pd.DataFrame(columns).T
+    return pd.DataFrame(columns, dtype=object).T
 
 
 def _read_labels(path: Path, fold_column: str) -> pd.DataFrame:

@@ -119,8 +119,8 @@ def drop_unreadable(
     bad = samples["image"].isin(list(problems))
     if bad.any():
         print(f"{bad.sum()} of {len(samples)} photos cannot be read any more and are left out, see audit.csv")
-    rows = samples[bad].assign(problem=samples["image"].map(problems), action="left out")[PROBLEM_COLUMNS]
-    return samples[~bad].reset_index(drop=True), logits[~bad.to_numpy()], rows
+    rows = [(image, path, problems[image], "left out") for image, path in samples.loc[bad, ["image", "path"]].values]
+    return samples[~bad].reset_index(drop=True), logits[~bad.to_numpy()], pd.DataFrame(rows, columns=PROBLEM_COLUMNS)
 
 
 class _Photo(NamedTuple):

@@ -150,6 +150,13 @@ def test_unreadable_photos_are_named_and_left_out(tree, demo_model, tmp_path):
         engine.drop_unreadable(table, logits, problems, on_bad_photo="stop")
 
 
+def test_without_unreadable_photos_nothing_is_reported(tree):
+    table, _ = samples.read_ipd(tree.dir)
+    kept, _, rows = engine.drop_unreadable(table, np.zeros((12, 365), np.float32), {})
+    assert kept.equals(table)
+    assert len(rows) == 0
+
+
 def test_the_backbone_does_not_change(tree, demo_model, tmp_path):
     demo_model[0].train()
     before = s2p.fingerprint(*demo_model)
