@@ -213,7 +213,13 @@ CLAIMS = (
     Claim("frozen-backbone", "All parameters of the CNN are kept fixed", "fixed", "bit for bit", _frozen),
     Claim("epochs", "Epochs before training stopped", "117", "none: it depends on the shuffling", _stopping),
     *(
-        Claim(f"test-{name}", f"Test {name.replace('_', ' ')}, percent", f"{value:.2f}", PRINTED, _metric(name))
+        Claim(
+            f"test-{name}",
+            f"Test {name.replace('_', ' ').replace('f1', 'F1')}, %",
+            f"{value:.2f}",
+            PRINTED,
+            _metric(name),
+        )
         for name, value in CARD_PERCENT.items()
     ),
 )

@@ -33,7 +33,8 @@ def failures_table(predictions: pd.DataFrame, head: nn.Linear, scene_logits: np.
 
     ``predictions`` has the columns of predictions.csv, row i belonging to ``scene_logits[i]``. Added columns:
     outcome, confidence (probability of the predicted class), top_scenes (the three highest scene logits) and
-    reasons (the three scenes that moved the decision most the way it went).
+    reasons (the three scenes that moved the decision most the way it went; ``no x`` where scene x moved it by a
+    logit below its mean, that is by seeming less present than usual).
     """
     table = predictions.assign(outcome=outcomes(predictions["label"], predictions["prediction"]))
     p_private = table["p_private"].to_numpy()
@@ -42,11 +43,13 @@ def failures_table(predictions: pd.DataFrame, head: nn.Linear, scene_logits: np.
     logits = scene_logits[wrong]
     towards = np.where(table.loc[wrong, "prediction"] == "private", 1.0, -1.0)[:, None]
     moved = scene_contributions(head, logits, mean_logits) * towards
-    table = table[wrong].assign(top_scenes=_names_of_largest(logits), reasons=_names_of_largest(moved))
+    reasons = _names_of_largest(moved, absent=logits < mean_logits)
+    table = table[wrong].assign(top_scenes=_names_of_largest(logits), reasons=reasons)
     return table.sort_values(["confidence", "image"], ascending=[False, True]).reset_index(drop=True)
 
 
-def _names_of_largest(values: np.ndarray, k: int = 3) -> list[str]:
-    """Names of the ``k`` scenes with the largest values in each row of [N, 365], joined by commas."""
+def _names_of_largest(values: np.ndarray, k: int = 3, absent: np.ndarray | None = None) -> list[str]:
+    """Names of the ``k`` scenes with the largest values in each row of [N, 365]; ``no`` before the absent ones."""
     largest = np.argsort(-values, axis=1, kind="stable")[:, :k]
-    return [", ".join(SCENES[i] for i in row) for row in largest]
+    absent = np.zeros(values.shape, dtype=bool) if absent is None else absent
+    return [", ".join(("no " if absent[n, i] else "") + SCENES[i] for i in row) for n, row in enumerate(largest)]

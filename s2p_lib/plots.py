@@ -33,6 +33,7 @@ def plot_balance(samples: pd.DataFrame) -> Figure:
         for bars in ax.containers:
             ax.bar_label(bars, fontsize=9)
         ax.set(title=f"source: {source}", xlabel="split", ylabel="photos")
+        ax.margins(y=0.12)  # room for the numbers above the bars
         ax.get_legend().set_visible(ax is axes[0, -1])
     return figure
 

@@ -29,13 +29,13 @@ _TEMPLATES = jinja2.Environment(
 
 
 def results_table(metrics: dict) -> pd.DataFrame:
-    """One row per card figure, in percent: figure, card, ours, low, high (95 % interval), difference."""
+    """One row per card figure, in percent: figure, card, ours, low, high (95 % interval of ours)."""
     figures = metrics["figures"]
     table = beside_card({name: figure["value"] for name, figure in figures.items()})
     table["low"] = [100 * figures[name]["interval_95"][0] for name in table.index]
     table["high"] = [100 * figures[name]["interval_95"][1] for name in table.index]
-    table.insert(0, "figure", table.index.str.replace("_", " "))
-    return table[["figure", "card", "ours", "low", "high", "difference"]].round(2).reset_index(drop=True)
+    table.insert(0, "figure", table.index.str.replace("_", " ").str.replace("f1", "F1"))
+    return table[["figure", "card", "ours", "low", "high"]].round(2).reset_index(drop=True)
 
 
 def result_text(run: RunFolder) -> str:

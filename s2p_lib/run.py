@@ -169,6 +169,7 @@ def start(notebook: str, namespace: Mapping) -> Run:
     for name in _injected_names(namespace.get("In", [])):
         if name not in known:
             raise ValueError(_unknown(name, known, f"notebook {notebook}"))
+    pd.set_option("display.max_colwidth", None)  # reasons and paths are shown whole
     return Run(notebook, check_parameters({name: namespace[name] for name in known}))
 
 

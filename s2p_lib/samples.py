@@ -89,12 +89,12 @@ def count_labels(samples: pd.DataFrame) -> pd.DataFrame:
 def counts_beside_card(samples: pd.DataFrame) -> pd.DataFrame:
     """Photos by label, in all and in test: the card's IPD beside ours, with the share of private photos in percent."""
     counts = count_labels(samples)
-    columns = {
+    rows = {
         f"{where}, {part}": {**of_part, "private share, %": round(100 * of_part["private"] / sum(of_part.values()), 2)}
         for part in ("all", "test")
         for where, of_part in (("card (IPD)", IPD_PUBLISHED[part]), ("ours", counts.loc[part].to_dict()))
     }
-    return pd.DataFrame(columns, dtype=object).T
+    return pd.DataFrame.from_dict(rows, orient="index")
 
 
 def _read_labels(path: Path, fold_column: str) -> pd.DataFrame:

@@ -37,8 +37,8 @@ class Tree:
         self.annotations.mkdir(parents=True)
         self.labels = pd.DataFrame({"ID": range(12), "Image Name": [f"p{i}" for i in range(12)]})
         self.labels["Label 2-class"] = [0] * 4 + [1] * 8
-        self.labels["Final"] = [0, 0, 0, 2] + [0, 0, 0, 0, 0, 0, 2, 2]
-        self.labels["Fold 0"] = [0, 0, 1, 2] + [0, 0, 0, 0, 1, 1, 2, 2]
+        self.labels["Final"] = [0, 0, 0, 2, 0, 0, 0, 0, 0, 0, 2, 2]
+        self.labels["Fold 0"] = [0, 0, 1, 2, 0, 0, 0, 0, 1, 1, 2, 2]
         self.entries = [
             {"image": f"p{i}", "dataset": "vispr" if i < 4 else "picalert", "fullpath": f"batch00/p{i}.jpg"}
             for i in range(12)

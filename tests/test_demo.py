@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from s2p_lib import demo, demo_scenes, photos, samples
+from s2p_lib import demo, demo_scenes, metrics, photos, samples, scene_logits, training
+from s2p_lib import model as s2p
 from s2p_lib.model import SCENES
 
 
@@ -113,3 +114,21 @@ def test_failures_are_counted_by_the_case_that_was_drawn(small_demo):
     assert table["failed"].sum() == len(religious)
     assert table["photos"].sum() == len(truth)
     assert table["share"].tolist() == [1.0] + [0.0] * (len(table) - 1)
+
+
+def test_s2p_does_on_the_demo_dataset_what_the_card_says_it_does(tmp_path):
+    """Neither perfect nor useless, and it fails mostly in the cases that the card names."""
+    data_dir = demo.make_demo(tmp_path / "demo")
+    table, _ = samples.read_ipd(data_dir)
+    model, transform = s2p.load_s2p("demo")
+    logits, unreadable = scene_logits.extract_scene_logits(table, data_dir, model, transform, tmp_path / "cache")
+    table, logits, _ = scene_logits.drop_unreadable(table, logits, unreadable)
+    parts = training.split_parts(table, logits)
+    trained = training.fit_head(model.scene_to_privacy_layer, parts["train"], parts["val"])
+    predictions = metrics.predictions_table(table, training.predict(trained.head, logits))
+    test = predictions[predictions["split"] == "test"]
+    assert 0.75 <= metrics.card_metrics(test["label"], test["prediction"])["balanced_accuracy"] <= 0.93
+    cases = demo.failures_by_case(data_dir, test)
+    named = cases["case"].isin(demo.CARD_CASES)
+    assert cases.loc[named, "failed"].sum() > cases["failed"].sum() / 2
+    assert cases.loc[named, "photos"].sum() < cases["photos"].sum() / 2

@@ -60,7 +60,7 @@ def test_reasons_are_the_scenes_that_moved_the_decision_its_way():
     predictions = metrics.predictions_table(samples, training.predict(head, logits))
     table = failures.failures_table(predictions, head, logits, np.zeros(365)).set_index("image")
     assert table.loc["a", "reasons"].split(", ")[0] == SCENES[7]
-    assert table.loc["b", "reasons"].split(", ")[0] == SCENES[7]
+    assert table.loc["b", "reasons"].split(", ")[0] == f"no {SCENES[7]}"
 
 
 def test_no_failures_give_an_empty_table_with_all_columns(head, logits):

@@ -1,4 +1,4 @@
-"""One list of pinned versions feeds pip, conda and continuous integration; the repository holds nothing it should not."""
+"""One list of pinned versions feeds pip, conda and continuous integration; the repository holds what it should."""
 
 import re
 import subprocess
@@ -40,8 +40,7 @@ def test_the_installed_versions_are_the_locked_ones():
     wrong = {
         name: version(name)
         for name, requirement in locked().items()
-        if (requirement.marker is None or requirement.marker.evaluate())
-        and version(name) not in requirement.specifier
+        if (requirement.marker is None or requirement.marker.evaluate()) and version(name) not in requirement.specifier
     }
     assert wrong == {}
 

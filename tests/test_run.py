@@ -1,3 +1,4 @@
+import itertools
 import json
 from types import SimpleNamespace
 
@@ -191,6 +192,8 @@ def test_a_notebook_has_a_head_prose_before_code_and_the_card_at_the_end(name):
         assert f"**{word}:**" in cells[0].source
     assert cells[1].cell_type == "markdown"
     assert cells[-2].source.startswith("## The card beside this run")
+    kinds = [cell.cell_type for cell in cells]
+    assert ("code", "code") not in list(itertools.pairwise(kinds))
     assert all("def " not in cell.source for cell in cells if cell.cell_type == "code")
 
 
