@@ -24,7 +24,7 @@ def run(out: Path, parameters: tuple[tuple[str, str], ...], summary: bool) -> No
     given = {name: _from_here(name, value) for name, value in parameters}
     try:
         runs.run_notebooks(out, given)
-    except (ValueError, runs.NotebookFailed) as error:
+    except (ValueError, FileNotFoundError, runs.NotebookFailed) as error:
         raise click.ClickException(str(error)) from None
     if summary:
         _show(out)

@@ -79,9 +79,8 @@ def load_s2p(
     file (``.pth.tar``), a released S2P checkpoint, or a ``.safetensors`` file; the demo backbone brings its own.
     The transform makes a PIL photo a float32 [3, image_size, image_size] tensor.
     """
+    check_weights(backbone, weights)
     entry = _backbone_entry(backbone)
-    if weights is None and entry.weights is None:
-        raise FileNotFoundError(_weights_wanted(backbone))
     net = torchvision.models.get_model(entry.arch, weights=None, num_classes=len(SCENES))
     state = read_backbone_weights(weights) if weights else _bundled_weights(entry)
     _load_strictly(net, state, backbone, weights or entry.weights)
@@ -89,6 +88,15 @@ def load_s2p(
     model.backbone.requires_grad_(False)
     assert_parameter_counts(model, entry.arch)
     return model, photo_transform(image_size or entry.image_size)
+
+
+def check_weights(backbone: str, weights: str | Path | None) -> None:
+    """Raise unless the backbone is known and its weights file is there; the message says what to get from where."""
+    entry = _backbone_entry(backbone)
+    if weights is None and entry.weights is None:
+        raise FileNotFoundError(_weights_wanted(backbone))
+    if weights is not None and not Path(weights).is_file():
+        raise FileNotFoundError(f"weights file {weights} not found. {_weights_wanted(backbone)}")
 
 
 def photo_transform(image_size: int) -> transforms.Compose:
@@ -137,8 +145,6 @@ def read_torch_file(path: str | Path) -> dict:
 
 def read_backbone_weights(path: str | Path) -> dict[str, torch.Tensor]:
     """State dict of a backbone from a Places365 file, a released S2P checkpoint, a state dict or safetensors."""
-    if not Path(path).is_file():
-        raise FileNotFoundError(f"weights file {path} not found. {_weights_wanted('resnet50')}")
     if str(path).endswith(".safetensors"):
         return safetensors.torch.load_file(path)
     content = read_torch_file(path)

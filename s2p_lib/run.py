@@ -19,7 +19,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from s2p_lib import carbon
 from s2p_lib.photos import file_sha256
-from s2p_lib.run_folder import ROOT, RunFolder
+from s2p_lib.run_folder import ROOT, RunFolder, check_data_dir, default_backbone
 
 
 class Parameters(BaseModel):
@@ -192,6 +192,7 @@ def run_notebooks(run_dir: Path, given: Mapping, names: tuple[str, ...] = tuple(
     run_dir = Path(run_dir).resolve()
     run_dir.mkdir(parents=True, exist_ok=True)
     checked = check_parameters({"run_dir": os.path.relpath(run_dir, ROOT), **given})
+    _check_before_work(checked)
     given = checked.model_dump(include={"run_dir", *given})
     _remove_results(run_dir, names)
     started = time.monotonic()
@@ -240,6 +241,14 @@ def peak_memory_bytes() -> int:
     """Largest resident size so far of this process, or of its largest child if that was larger."""
     unit = 1 if sys.platform == "darwin" else 1024  # Linux counts in KiB
     return unit * max(resource.getrusage(who).ru_maxrss for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
+
+
+def _check_before_work(p: Parameters) -> None:
+    """Find what is missing now, not after an hour of reading photos."""
+    from s2p_lib.model import check_weights
+
+    check_data_dir(p.dataset, p.data_dir)
+    check_weights(p.backbone or default_backbone(p.dataset), None if p.weights is None else ROOT / p.weights)
 
 
 def _remove_results(run_dir: Path, names: tuple[str, ...]) -> None:

@@ -57,16 +57,28 @@ class RunFolder:
     def data_dir(self) -> Path:
         """Folder of the dataset; the demo dataset is shared by all runs below ``outputs/``."""
         given = self.parameter("data_dir")
-        if given is None and not self.is_demo:
-            raise ValueError("data_dir is needed: the parent folder of curated_ipd, curated_picalert, curated_vispr")
+        check_data_dir(self.parameter("dataset"), given)
         return ROOT / (given or "outputs/demo_dataset")
 
     @property
     def backbone(self) -> str:
-        """The backbone's name; by default the demo's for the demo dataset, else the card's ResNet-50."""
-        return self.parameter("backbone") or ("demo" if self.is_demo else "resnet50")
+        """The backbone's name, as given or by default."""
+        return self.parameter("backbone") or default_backbone(self.parameter("dataset"))
 
     @property
     def weights(self) -> Path | None:
         given = self.parameter("weights")
         return None if given is None else ROOT / given
+
+
+def default_backbone(dataset: str) -> str:
+    """The demo backbone for the demo dataset, else the card's ResNet-50."""
+    return "demo" if dataset == "demo" else "resnet50"
+
+
+def check_data_dir(dataset: str, data_dir: str | None) -> None:
+    """Raise unless ``data_dir`` is given where the kit does not make the photos itself."""
+    if data_dir is None and dataset != "demo":
+        raise ValueError(
+            f"dataset={dataset!r} needs data_dir: the parent folder of curated_ipd, curated_picalert and curated_vispr"
+        )

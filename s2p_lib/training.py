@@ -78,28 +78,32 @@ def fit_head(
     # Two generators with one seed each, as the released code resets the seed before it builds each loader.
     train_order = torch.Generator().manual_seed(settings.seed)
     val_order = torch.Generator().manual_seed(settings.seed)
-    rows, best, started, stopped = [], None, time.monotonic(), "max_epochs reached"
-    bar = progress(range(settings.max_epochs), desc="epochs", unit="epoch")
-    for epoch in bar:
-        lr = optimiser.param_groups[0]["lr"]
-        train_loss, train_ba = _epoch(head, train_x, train_y, settings.batch_size, train_order, optimiser)
-        val_loss, val_ba = _epoch(head, val_x, val_y, settings.batch_size, val_order)
-        plateau.step(val_loss)
-        seconds = time.monotonic() - started
-        rows.append((epoch, lr, train_loss, val_loss, train_ba, val_ba, seconds))
-        bar.set_postfix_str(f"val loss {val_loss:.4f}, val BA {val_ba:.3f}, lr {lr:.1e}", refresh=False)
-        if best is None or val_ba >= best[1]:
-            best = epoch, val_ba, deepcopy(head)
-        if optimiser.param_groups[0]["lr"] < settings.min_lr:
-            stopped = f"learning rate below {settings.min_lr:g}"
-            break
-        if seconds > settings.max_hours * 3600:
-            stopped = f"{settings.max_hours:g} h reached"
-            break
-    bar.total = len(rows)  # training ended here, so the bar is full
-    bar.close()
+    rows, best, stopped, started = [], None, None, time.monotonic()
+    with progress(total=settings.max_epochs, desc="epochs", unit="epoch") as bar:
+        while not stopped:
+            lr = optimiser.param_groups[0]["lr"]
+            train_loss, train_ba = _epoch(head, train_x, train_y, settings.batch_size, train_order, optimiser)
+            val_loss, val_ba = _epoch(head, val_x, val_y, settings.batch_size, val_order)
+            plateau.step(val_loss)
+            if best is None or val_ba >= best[1]:
+                best = len(rows), val_ba, deepcopy(head)
+            seconds = time.monotonic() - started
+            rows.append((len(rows), lr, train_loss, val_loss, train_ba, val_ba, seconds))
+            stopped = _reason_to_stop(settings, optimiser.param_groups[0]["lr"], len(rows), seconds)
+            bar.set_postfix_str(f"val loss {val_loss:.4f}, val BA {val_ba:.3f}, lr {lr:.1e}", refresh=False)
+            bar.update()
+        bar.total = bar.n  # training ended here, so the bar is full
     epoch, balanced_accuracy, kept = best
     return Trained(kept.requires_grad_(False), epoch, balanced_accuracy, _history(rows), stopped)
+
+
+def _reason_to_stop(settings: Settings, lr: float, epochs: int, seconds: float) -> str | None:
+    """In words; None while training goes on. ``lr`` is that of the next epoch."""
+    if lr < settings.min_lr:
+        return f"learning rate below {settings.min_lr:g}"
+    if seconds > settings.max_hours * 3600:
+        return f"{settings.max_hours:g} h reached"
+    return "max_epochs reached" if epochs >= settings.max_epochs else None
 
 
 def predict(head: nn.Linear, scene_logits: np.ndarray) -> np.ndarray:
@@ -128,6 +132,9 @@ def _epoch(head, x, y, batch_size, order: torch.Generator, optimiser=None) -> tu
 
 
 def _as_tensors(logits: np.ndarray, labels: pd.Series) -> tuple[torch.Tensor, torch.Tensor]:
+    if not np.isfinite(logits).all():
+        bad = (~np.isfinite(logits)).any(axis=1).sum()
+        raise ValueError(f"scene logits of {bad} of {len(logits)} photos are not finite; leave those photos out first")
     return torch.from_numpy(np.ascontiguousarray(logits)), encode_labels(labels)
 
 

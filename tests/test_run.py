@@ -138,6 +138,22 @@ def test_the_command_refuses_unknown_parameters_before_it_starts(tmp_path):
     assert not list(tmp_path.glob("out/*.ipynb"))
 
 
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ({}, "needs data_dir"),
+        ({"data_dir": "."}, "resnet50_places365.pth.tar"),
+        ({"data_dir": ".", "weights": "nowhere.pth"}, "nowhere.pth not found"),
+    ],
+)
+def test_what_a_real_run_lacks_is_said_before_any_work(tmp_path, given, said):
+    options = [part for name, value in ({"dataset": "ipd"} | given).items() for part in ("-p", name, value)]
+    result = CliRunner().invoke(main, ["run", "--out", str(tmp_path / "out"), *options])
+    assert result.exit_code == 1
+    assert said in result.output
+    assert not list(tmp_path.glob("out/*.ipynb"))
+
+
 def test_a_new_run_removes_the_results_of_the_old_one_but_not_the_cache(tmp_path, monkeypatch):
     for name in ("manifest.json", "report.html", "notes.txt"):
         (tmp_path / name).write_text(json.dumps({}))

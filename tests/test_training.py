@@ -119,6 +119,13 @@ def test_predict_gives_the_probability_of_private():
     assert training.predict(head, np.zeros((1, 365), np.float32)) == pytest.approx([0.75], abs=1e-7)
 
 
+def test_scene_logits_of_unreadable_photos_are_refused():
+    logits, labels = made_part(1, 20)
+    logits[3] = np.nan
+    with pytest.raises(ValueError, match="1 of 20 photos are not finite"):
+        training.fit_head(new_head(), (logits, labels), made_part(2), Settings(max_epochs=1))
+
+
 def test_labels_are_coded_by_name():
     assert training.encode_labels(["public", "private"]).tolist() == [1, 0]
     with pytest.raises(ValueError, match=r"\['Private'\]; allowed: \('private', 'public'\)"):
