@@ -24,7 +24,7 @@ bench: $(INSTALLED)
 	$(BIN)/s2p bench
 
 $(INSTALLED): requirements.lock pyproject.toml
-	@echo "Setting up .venv: about 6 GB, a few minutes"
+	@echo "Setting up .venv: several GB, a few minutes"
 	@start=$$(date +%s); set -e; \
 	$(PYTHON) -m venv .venv; \
 	$(BIN)/pip install --quiet --requirement requirements.lock; \

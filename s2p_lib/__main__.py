@@ -63,6 +63,9 @@ def _show(run_dir: Path) -> None:
         text = result_text(folder)
     except FileNotFoundError as error:
         raise click.ClickException(str(error)) from None
+    for name, value in folder.manifest["parameters"].items():
+        if value != runs.Parameters.model_fields[name].default:
+            click.echo(f"parameter {name} = {value}")
     click.echo(f"\n{text}\n\nReport: {folder.path('report.html')}")
 
 

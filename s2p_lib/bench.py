@@ -60,7 +60,7 @@ def _reading(data_dir: Path) -> list[dict]:
 def _extraction(data_dir: Path) -> list[dict]:
     """Peak memory of one process for a quarter of the photos and for all: it must not grow with their number."""
     rows = []
-    for n in (225, 898):
+    for n in (225, 900):
         # A fresh process each: the peak of a process never falls.
         with multiprocessing.get_context("spawn").Pool(1) as pool:
             rate, peak = pool.apply(_extract_and_measure, (data_dir, n))

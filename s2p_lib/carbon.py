@@ -24,9 +24,11 @@ def calculator_co2eq_kg(hours: float, watts: float, factor_kg_per_kwh: float) ->
 
 
 def hours_behind_card() -> tuple[float, float]:
-    """The hours between which the unrounded estimate prints as the card's 0.62."""
-    kg_per_hour = co2eq_kg(1, CARD_GPU_WATTS, CARD_FACTOR_KG_PER_KWH)
-    return (CARD_CO2EQ - 0.005) / kg_per_hour, (CARD_CO2EQ + 0.005) / kg_per_hour
+    """First and last hours, in steps of 0.01 h, for which the calculator gives the card's 0.62."""
+    about = round(100 * CARD_CO2EQ / co2eq_kg(1, CARD_GPU_WATTS, CARD_FACTOR_KG_PER_KWH))
+    hours = [h / 100 for h in range(about - 50, about + 51)]
+    fitting = [h for h in hours if calculator_co2eq_kg(h, CARD_GPU_WATTS, CARD_FACTOR_KG_PER_KWH) == CARD_CO2EQ]
+    return fitting[0], fitting[-1]
 
 
 def grid_factor_kg_per_kwh(country: str) -> float:
@@ -61,7 +63,7 @@ def measure_energy() -> Iterator[dict]:
         yield measured
     finally:
         duration_s = time.monotonic() - started
-        energy_kwh, source = _stopped(tracker), f"codecarbon with {' and '.join(counters)}"
+        energy_kwh, source = _stopped(tracker), f"codecarbon: {' and '.join(counters)}, its own estimate for the rest"
         if not energy_kwh:
             energy_kwh = duration_s / 3600 * DECLARED_POWER_W / 1000
             source = (

@@ -14,6 +14,7 @@ import numpy as np
 import pandas as pd
 
 from s2p_lib import demo_scenes
+from s2p_lib.metrics import CORRECT, FALSE_PRIVATE, MISSED_PRIVATE, outcomes
 from s2p_lib.progress import progress
 from s2p_lib.samples import IPD_LABELS, stratified_splits
 
@@ -68,10 +69,15 @@ PLAN = [
 ]
 PLAN_COLUMNS = ["case", "scene", "people", "private", "public"]
 
-# The cases in which the card says that S2P fails or is unsure.
-CARD_CASES = (
-    *("bathroom", "person at beach, pool or gym", "religious place", "escape room", "office-like", "wrong label"),
-)
+# The failures that the card describes: in which case, and in which direction.
+CARD_FAILURES = {
+    "bathroom": (FALSE_PRIVATE,),
+    "person at beach, pool or gym": (MISSED_PRIVATE,),
+    "office-like": (MISSED_PRIVATE,),
+    "religious place": (MISSED_PRIVATE, FALSE_PRIVATE),
+    "escape room": (MISSED_PRIVATE, FALSE_PRIVATE),
+    "wrong label": (MISSED_PRIVATE, FALSE_PRIVATE),
+}
 
 # Flaws that a downloaded tree has, one photo each, so that audit.csv has something to say.
 FLAWS = ("missing", "truncated", "in another batch")
@@ -83,7 +89,7 @@ def make_demo(data_dir: str | Path, n_photos: int | None = None, seed: int = DEM
     ``n_photos`` takes only the first photos of the plan (all 900 by default). The same seed gives the same pixels.
     Raises FileExistsError rather than touch a folder that this function did not make.
     """
-    data_dir = Path(data_dir)
+    data_dir = Path(data_dir).resolve()  # through a link, if it is one
     stamp = {"seed": seed, "n_photos": n_photos, "code_sha256": _code_sha256()}
     marker = data_dir / "demo.json"
     if marker.is_file() and json.loads(marker.read_text()) == stamp:
@@ -133,6 +139,14 @@ def failures_by_case(data_dir: str | Path, predictions: pd.DataFrame) -> pd.Data
     failed = (table["label"] != table["prediction"]).groupby(table["case"]).agg(["size", "sum", "mean"])
     failed.columns = ["photos", "failed", "share"]
     return failed.sort_values("share", ascending=False).reset_index()
+
+
+def count_card_failures(data_dir: str | Path, predictions: pd.DataFrame) -> tuple[int, int]:
+    """How many of the wrong predictions are failures that the card describes, and how many are wrong in all."""
+    table = predictions.merge(read_truth(data_dir), on="image", validate="one_to_one")
+    outcome = outcomes(table["label"], table["prediction"])
+    described = [found in CARD_FAILURES.get(case, ()) for case, found in zip(table["case"], outcome)]
+    return sum(described), int((outcome != CORRECT).sum())
 
 
 def _image_name(rng: np.random.Generator, source: str) -> str:

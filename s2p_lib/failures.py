@@ -4,16 +4,9 @@ import numpy as np
 import pandas as pd
 from torch import nn
 
+from s2p_lib.metrics import CORRECT, outcomes
 from s2p_lib.model import SCENES
 from s2p_lib.samples import CLASSES
-
-MISSED_PRIVATE, FALSE_PRIVATE, CORRECT = "missed private", "false private", "correct"
-
-
-def outcomes(labels: pd.Series, predictions: pd.Series) -> np.ndarray:
-    """[N] of ``missed private`` (private called public), ``false private`` (public called private), ``correct``."""
-    wrong = np.where(np.asarray(labels) == "private", MISSED_PRIVATE, FALSE_PRIVATE)
-    return np.where(np.asarray(labels) == np.asarray(predictions), CORRECT, wrong)
 
 
 def scene_contributions(head: nn.Linear, scene_logits: np.ndarray, mean_logits: np.ndarray) -> np.ndarray:
@@ -28,7 +21,9 @@ def scene_contributions(head: nn.Linear, scene_logits: np.ndarray, mean_logits: 
     return (scene_logits.astype(np.float64) - mean_logits) * difference
 
 
-def failures_table(predictions: pd.DataFrame, head: nn.Linear, scene_logits: np.ndarray, mean_logits: np.ndarray):
+def failures_table(
+    predictions: pd.DataFrame, head: nn.Linear, scene_logits: np.ndarray, mean_logits: np.ndarray
+) -> pd.DataFrame:
     """Misclassified rows of ``predictions``, the most confident first, with outcome, confidence and scenes.
 
     ``predictions`` has the columns of predictions.csv, row i belonging to ``scene_logits[i]``. Added columns:

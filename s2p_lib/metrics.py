@@ -20,6 +20,17 @@ CARD_PERCENT = {
 }
 
 
+N_RESAMPLES, BOOTSTRAP_SEED = 10_000, 789
+
+MISSED_PRIVATE, FALSE_PRIVATE, CORRECT = "missed private", "false private", "correct"
+
+
+def outcomes(labels, predictions) -> np.ndarray:
+    """[N] of ``missed private`` (private called public), ``false private`` (public called private), ``correct``."""
+    wrong = np.where(np.asarray(labels) == "private", MISSED_PRIVATE, FALSE_PRIVATE)
+    return np.where(np.asarray(labels) == np.asarray(predictions), CORRECT, wrong)
+
+
 def confusion_counts(labels, predictions) -> np.ndarray:
     """(2, 2) int64: rows are labels, columns predictions, both in the order private, public."""
     return confusion_matrix(labels, predictions, labels=list(CLASSES))
@@ -53,7 +64,7 @@ def metrics_of_counts(counts: np.ndarray) -> dict[str, np.ndarray]:
 
 
 def bootstrap_intervals(
-    counts: np.ndarray, n_resamples: int = 10_000, confidence: float = 0.95, seed: int = 789
+    counts: np.ndarray, n_resamples: int = N_RESAMPLES, confidence: float = 0.95, seed: int = BOOTSTRAP_SEED
 ) -> dict[str, tuple[float, float]]:
     """Percentile bootstrap intervals of the nine figures, resampling photos within each label.
 
@@ -74,8 +85,13 @@ def bootstrap_intervals(
 
 
 def evaluate(labels, predictions) -> dict:
-    """What ``metrics.json`` holds for one split: counts, the nine figures, and their 95 % intervals."""
+    """What ``metrics.json`` holds for one split: counts, the nine figures, and their 95 % intervals.
+
+    ValueError unless both classes are among the labels.
+    """
     counts = confusion_counts(labels, predictions)
+    if (counts.sum(axis=1) == 0).any():
+        raise ValueError(f"labels hold {sorted(set(labels))}; the card's figures need photos of both {CLASSES}")
     intervals = bootstrap_intervals(counts)
     figures = {
         name: {"value": value, "interval_95": list(intervals[name])}
@@ -86,7 +102,7 @@ def evaluate(labels, predictions) -> dict:
         "photos": {name: int(n) for name, n in zip(CLASSES, counts.sum(1))},
         "confusion": dict(zip(names, map(int, counts.ravel()))),
         "figures": figures,
-        "interval": "percentile bootstrap within each label, 10,000 resamples, seed 789",
+        "interval": f"percentile bootstrap within each label, {N_RESAMPLES:,} resamples, seed {BOOTSTRAP_SEED}",
     }
 
 

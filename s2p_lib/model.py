@@ -6,11 +6,11 @@
 
 import hashlib
 import os
-import pickle
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import safetensors
 import safetensors.torch
 import torch
 import torchvision
@@ -133,7 +133,7 @@ def read_torch_file(path: str | Path) -> dict:
     try:
         with torch.serialization.safe_globals(allowed):
             content = torch.load(path, map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, EOFError, UnicodeDecodeError, RuntimeError) as error:
+    except Exception as error:  # a damaged file can make the unpickler raise anything
         raise ValueError(
             f"{path} was not read: it is damaged, no torch file, or holds more than tensors and plain values. Nothing "
             f"in it was run. Use the published file, or ask its author for a .safetensors file. ({str(error)[:200]})"
@@ -146,7 +146,7 @@ def read_torch_file(path: str | Path) -> dict:
 def read_backbone_weights(path: str | Path) -> dict[str, torch.Tensor]:
     """State dict of a backbone from a Places365 file, a released S2P checkpoint, a state dict or safetensors."""
     if str(path).endswith(".safetensors"):
-        return safetensors.torch.load_file(path)
+        return _read_safetensors(path)
     content = read_torch_file(path)
     state = content.get("state_dict", content.get("net", content))
     if any(name.startswith("backbone.") for name in state):  # a released S2P checkpoint holds its head too
@@ -157,7 +157,8 @@ def read_backbone_weights(path: str | Path) -> dict[str, torch.Tensor]:
 def write_checkpoint(path: str | Path, model: S2P, measure: float, epoch: int, kind: str = "best") -> None:
     """The released checkpoint format: ``net``, ``measure``, ``epoch``, ``type`` (``best`` or ``last``); atomic."""
     part = Path(f"{path}.part")
-    torch.save({"net": model.state_dict(), "measure": float(measure), "epoch": int(epoch), "type": kind}, part)
+    net = {name: tensor.cpu() for name, tensor in model.state_dict().items()}
+    torch.save({"net": net, "measure": float(measure), "epoch": int(epoch), "type": kind}, part)
     os.replace(part, path)
 
 
@@ -180,11 +181,13 @@ def fingerprint(model: S2P, transform: transforms.Compose) -> str:
     return digest.hexdigest()
 
 
-def default_device() -> str:
-    """``cuda``, ``mps`` or ``cpu``: the fastest device that is there."""
-    if torch.cuda.is_available():
-        return "cuda"
-    return "mps" if torch.backends.mps.is_available() else "cpu"
+def choose_device(wanted: str = "auto") -> str:
+    """``cuda``, ``mps`` or ``cpu``; ``auto`` takes the first that is there. ValueError if ``wanted`` is not."""
+    there = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
+    found = [name for name, available in there.items() if available]
+    if wanted != "auto" and wanted not in found:
+        raise ValueError(f"device={wanted!r} is not on this machine; allowed here: auto, {', '.join(found)}")
+    return found[0] if wanted == "auto" else wanted
 
 
 def _backbone_entry(backbone: str) -> Backbone:
@@ -201,7 +204,14 @@ def _bundled_weights(entry: Backbone) -> dict[str, torch.Tensor]:
     found = file_sha256(path)
     if found != entry.sha256:
         raise ValueError(f"{path} has sha256 {found}, expected {entry.sha256}. Restore it: git checkout {path.name}")
-    return safetensors.torch.load_file(path)
+    return _read_safetensors(path)
+
+
+def _read_safetensors(path: str | Path) -> dict[str, torch.Tensor]:
+    try:
+        return safetensors.torch.load_file(path)
+    except safetensors.SafetensorError as error:
+        raise ValueError(f"{path} is damaged or no safetensors file: {error}") from None
 
 
 def _load_strictly(net: nn.Module, state: dict, backbone: str, path: str | Path) -> None:
@@ -212,6 +222,8 @@ def _load_strictly(net: nn.Module, state: dict, backbone: str, path: str | Path)
 
 
 def _weights_wanted(backbone: str) -> str:
+    if backbone != "resnet50":
+        return f"backbone {backbone!r} needs -p weights FILE: a state dict of that network with {len(SCENES)} scenes."
     return (
         f"backbone {backbone!r} needs a weights file: resnet50_places365.pth.tar from {PLACES365_SITE}, or a "
         f"released S2P checkpoint (.pth) from {RELEASED_CHECKPOINTS}. Put it anywhere, for example data/weights/, "

@@ -58,30 +58,52 @@ def audit_photos(samples: pd.DataFrame, data_dir: str | Path, workers: int | Non
     return table.assign(image=samples["image"].to_numpy())[["image", "sha256", "width", "height", "problem"]]
 
 
-def leave_out_unreadable(
-    samples: pd.DataFrame, audit: pd.DataFrame, on_bad_photo: str = "report"
-) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Readable samples, and one problems row per unreadable photo; ``on_bad_photo="stop"`` raises instead."""
+def leave_out_unreadable(samples: pd.DataFrame, audit: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Readable samples, and one problems row per unreadable photo."""
     table = samples.merge(audit[["image", "problem"]], on="image", validate="one_to_one")
     bad = table["problem"].notna()
-    if bad.any() and on_bad_photo == "stop":
-        first = table[bad].iloc[0]
-        raise ValueError(
-            f"{bad.sum()} of {len(table)} photos cannot be read, the first is {first.path}: {first.problem}. "
-            "Mend or remove them, or use on_bad_photo='report' to leave them out."
-        )
     problems = table[bad].assign(action="left out")[PROBLEM_COLUMNS].reset_index(drop=True)
     return table.loc[~bad, samples.columns].reset_index(drop=True), problems
 
 
-def find_leaks(samples: pd.DataFrame, audit: pd.DataFrame) -> pd.DataFrame:
-    """Photos whose file is byte for byte the same as another's, with columns image, split, label, sha256.
+def stop_on_bad_photo(problems: pd.DataFrame, on_bad_photo: str) -> None:
+    """With ``on_bad_photo="stop"``, raise ValueError if a photo had to be left out."""
+    bad = problems[problems["action"] == "left out"]
+    if len(bad) and on_bad_photo == "stop":
+        first = bad.iloc[0]
+        raise ValueError(
+            f"{len(bad)} photo(s) cannot be used, the first is {first.path}: {first.problem}. All are in audit.csv. "
+            "Mend or remove them, or use on_bad_photo='report' to leave them out."
+        )
+
+
+def find_copies(samples: pd.DataFrame, audit: pd.DataFrame) -> pd.DataFrame:
+    """Photos whose file is byte for byte the same as another's: columns image, path, split, label, sha256.
 
     Sorted by hash; a group that spans two splits leaks training photos into the test.
     """
     table = samples.merge(audit[["image", "sha256"]], on="image", validate="one_to_one")
     same = table[table.duplicated("sha256", keep=False)]
-    return same.sort_values(["sha256", "image"])[["image", "split", "label", "sha256"]].reset_index(drop=True)
+    return same.sort_values(["sha256", "image"])[["image", "path", "split", "label", "sha256"]].reset_index(drop=True)
+
+
+def problems_of_copies(copies: pd.DataFrame) -> pd.DataFrame:
+    """One problems row per photo of ``find_copies``; copies are used, as in the released code."""
+    splits = copies.groupby("sha256")["split"].transform(lambda split: ", ".join(sorted(set(split))))
+    return copies.assign(problem="same file as another photo, in " + splits.astype(str), action="used")[PROBLEM_COLUMNS]
+
+
+def one_row_per_image(problems: list[pd.DataFrame]) -> pd.DataFrame:
+    """Problems tables as one: all problems of an image in one row; it is left out if one of them says so."""
+    table = pd.concat(problems, ignore_index=True)
+    if table.empty:
+        return table
+    merged = table.groupby("image", sort=False, as_index=False).agg(
+        path=("path", "last"),
+        problem=("problem", "; ".join),
+        action=("action", "min"),  # "left out" < "used"
+    )
+    return merged[PROBLEM_COLUMNS]
 
 
 def _check_photo(path: Path) -> tuple[str | None, int | None, int | None, str | None]:

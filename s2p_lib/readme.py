@@ -64,8 +64,8 @@ def costs_block() -> str:
     suite = ElementTree.parse(ROOT / "outputs" / "tests.xml").getroot().find("testsuite")
     rows = [
         ("set-up of `.venv`, by whichever comes first", _minutes(install_s), f"{_gigabytes('.venv'):.1f} GB"),
-        ("`make reproduce`, once set up", _minutes(run_s), f"{_gigabytes('outputs'):.2f} GB"),
-        (f"`make test`, once set up ({suite.get('tests')} tests)", _minutes(float(suite.get("time"))), "none kept"),
+        ("`make reproduce`, once set up", _minutes(run_s), f"{_gigabytes('outputs/demo', 'outputs/demo_dataset'):.2f} GB"),
+        (f"`make test`, once set up ({suite.get('tests')} tests)", _minutes(float(suite.get("time"))), "-"),
     ]
     return markdown_table(["what", "time", "disk"], rows)
 
@@ -101,9 +101,9 @@ def _minutes(seconds: float) -> str:
     return f"{seconds:.0f} s" if seconds < 90 else f"{seconds / 60:.1f} min"
 
 
-def _gigabytes(folder: str) -> float:
-    done = subprocess.run(["du", "-sk", folder], cwd=ROOT, capture_output=True, text=True, check=True)
-    return int(done.stdout.split()[0]) / 1e6
+def _gigabytes(*folders: str) -> float:
+    done = subprocess.run(["du", "-sk", *folders], cwd=ROOT, capture_output=True, text=True, check=True)
+    return sum(int(line.split()[0]) for line in done.stdout.splitlines()) / 1e6
 
 
 if __name__ == "__main__":

@@ -8,10 +8,9 @@ import jinja2
 import pandas as pd
 
 from s2p_lib import plots
-from s2p_lib.claims import CARD_CONFUSION, OPEN_QUESTIONS
-from s2p_lib.failures import FALSE_PRIVATE, MISSED_PRIVATE
-from s2p_lib.metrics import beside_card, confusion_counts
-from s2p_lib.photos import thumbnail
+from s2p_lib.claims import CARD_CONFUSION, OPEN_QUESTIONS, deviations_of
+from s2p_lib.metrics import FALSE_PRIVATE, MISSED_PRIVATE, beside_card, confusion_counts
+from s2p_lib.photos import file_sha256, thumbnail
 from s2p_lib.run_folder import RunFolder
 from s2p_lib.samples import count_labels
 
@@ -96,6 +95,10 @@ def write_report(run: RunFolder) -> None:
         emissions=emissions.to_dict("records"),
         questions=OPEN_QUESTIONS,
         manifest=run.manifest,
+        deviations=deviations_of(run),
+        hashes={
+            name: file_sha256(run.path(name)) for done in run.manifest["notebooks"].values() for name in done["writes"]
+        },
     )
 
 

@@ -6,20 +6,25 @@ import os
 import platform
 import resource
 import sys
+import textwrap
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
+import numpy as np
 import pandas as pd
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from s2p_lib import carbon
-from s2p_lib.photos import file_sha256
+from s2p_lib.photos import file_sha256, one_row_per_image, stop_on_bad_photo
 from s2p_lib.run_folder import ROOT, RunFolder, check_data_dir, default_backbone
+from s2p_lib.samples import check_samples
+
+MADE_BY = "s2p_lib"  # marks a manifest.json as ours
 
 
 class Parameters(BaseModel):
@@ -37,14 +42,14 @@ class Parameters(BaseModel):
     image_size: int | None = Field(None, ge=32, description="pixels, square; by default 128 for demo, else 448")
     bn_mode: Literal["frozen"] = Field("frozen", description="frozen: no tensor of the backbone ever changes")
     seed: int = Field(789, ge=0, description="of the head's first weights and the order of the batches")
-    batch_size: int = Field(100, ge=1, description="photos in a batch")
+    batch_size: int = Field(100, ge=1, description="photos in a training batch of the head")
     lr: float = Field(0.001, gt=0, description="first learning rate of Adam")
     patience: int = Field(10, ge=0, description="epochs without a better validation loss before lr is halved")
     min_lr: float = Field(1e-5, gt=0, description="training ends when lr falls below")
     max_epochs: int = Field(1000, ge=1, description="training ends after so many epochs")
     max_hours: float = Field(12, gt=0, description="training ends after so many hours")
     device: Literal["auto", "cpu", "cuda", "mps"] = Field("auto", description="auto, cpu, cuda or mps")
-    workers: int | Literal["auto"] = Field("auto", description="processes that decode photos, or auto")
+    workers: Annotated[int, Field(ge=0)] | Literal["auto"] = Field("auto", description="threads that decode photos")
     country: str = Field("GBR", description="three-letter code of the country whose grid factor is used")
 
 
@@ -65,8 +70,21 @@ NOTEBOOKS = {
     ),
     "02_train": Notebook(
         (
-            *("run_dir", "backbone", "weights", "image_size", "bn_mode", "seed", "batch_size", "lr", "patience"),
-            *("min_lr", "max_epochs", "max_hours", "on_bad_photo", "device", "workers"),
+            "run_dir",
+            "backbone",
+            "weights",
+            "image_size",
+            "bn_mode",
+            "seed",
+            "batch_size",
+            "lr",
+            "patience",
+            "min_lr",
+            "max_epochs",
+            "max_hours",
+            "on_bad_photo",
+            "device",
+            "workers",
         ),
         reads=("splits.csv",),
         writes=("history.csv", "checkpoint.pth"),
@@ -77,16 +95,22 @@ NOTEBOOKS = {
         writes=("predictions.csv", "predictions_released.csv", "metrics.json"),
     ),
     "04_failures": Notebook(
-        ("run_dir",),
+        ("run_dir", "device", "workers"),
         reads=("splits.csv", "checkpoint.pth", "predictions.csv"),
         writes=("failures.csv", "failures.html"),
     ),
-    "05_carbon": Notebook(("run_dir", "country"), reads=("history.csv",), writes=("emissions.csv",)),
+    # 05 reads the stages in the manifest; metrics.json stands for "the stages have run".
+    "05_carbon": Notebook(("run_dir", "country"), reads=("metrics.json",), writes=("emissions.csv",)),
     "06_report": Notebook(
         ("run_dir",),
         reads=(
-            *("splits.csv", "audit.csv", "history.csv", "checkpoint.pth"),
-            *("predictions.csv", "metrics.json", "failures.csv", "emissions.csv"),
+            "splits.csv",
+            "audit.csv",
+            "history.csv",
+            "predictions.csv",
+            "metrics.json",
+            "failures.csv",
+            "emissions.csv",
         ),
         writes=("claims.csv", "report.html"),
     ),
@@ -101,22 +125,46 @@ class Run(RunFolder):
         self.notebook, self.p, self._started = notebook, parameters, time.monotonic()
         self.dir.mkdir(parents=True, exist_ok=True)
         self._check_inputs()
-        given = parameters.model_dump(include=set(NOTEBOOKS[notebook].parameters) - {"run_dir"})
-        self.update_manifest("parameters", given)
+        self._forget_earlier_work()
 
     @property
     def device(self) -> str:
-        from s2p_lib.model import default_device
+        from s2p_lib.model import choose_device
 
-        return default_device() if self.p.device == "auto" else self.p.device
+        return choose_device(self.p.device)
 
     @property
     def workers(self) -> int:
-        return min(8, os.cpu_count() or 1) if self.p.workers == "auto" else self.p.workers
+        return max(1, os.cpu_count() if self.p.workers == "auto" else self.p.workers)
+
+    def parameter(self, name: str):
+        """A parameter of this notebook, or one that an earlier notebook of the run was given."""
+        own = NOTEBOOKS[self.notebook].parameters
+        return getattr(self.p, name) if name in own else super().parameter(name)
+
+    def load_scene_logits(self, samples: pd.DataFrame, model, transform) -> tuple[pd.DataFrame, np.ndarray]:
+        """Scene logits [N, 365] of the photos in ``samples``, from the cache or computed now, and their samples.
+
+        A photo that could be read before and no longer can is left out and added to audit.csv, or ends the run if
+        on_bad_photo is ``stop``. ValueError if a split loses a class by it.
+        """
+        from s2p_lib.scene_logits import drop_unreadable, extract_scene_logits
+
+        cache = self.path("scene_logits")
+        logits, unreadable = extract_scene_logits(
+            samples, self.data_dir, model, transform, cache, self.device, workers=self.workers
+        )
+        kept, logits, problems = drop_unreadable(samples, logits, unreadable)
+        if len(problems):
+            print(f"{len(problems)} of {len(samples)} photos cannot be read any more and are left out, see audit.csv")
+            self.write_table("audit.csv", one_row_per_image([self.read_table("audit.csv"), problems]))
+        stop_on_bad_photo(problems, self.parameter("on_bad_photo"))
+        check_samples(kept)
+        return kept, logits
 
     @contextmanager
     def stage(self, name: str) -> Iterator[None]:
-        """Measures duration, energy and peak memory of the block, for manifest.json."""
+        """Measures duration and energy of the block, and the process's peak memory so far, for manifest.json."""
         with carbon.measure_energy() as measured:
             yield
         self.update_manifest("stages", {name: measured | {"peak_memory_bytes": peak_memory_bytes()}})
@@ -124,11 +172,6 @@ class Run(RunFolder):
     def record_inputs(self, *paths: Path) -> None:
         """Keep the sha256 of files that came from outside, by file name, in manifest.json."""
         self.update_manifest("inputs", {path.name: file_sha256(path) for path in paths})
-
-    def add_problems(self, problems: pd.DataFrame) -> None:
-        """Append rows to audit.csv, each once; for photos that could be read before and no longer can."""
-        if len(problems):
-            self.write_table("audit.csv", pd.concat([self.read_table("audit.csv"), problems]).drop_duplicates())
 
     def finish(self) -> None:
         """Record what this notebook read and wrote, so that a later one can tell stale files from fresh ones."""
@@ -138,9 +181,17 @@ class Run(RunFolder):
             raise FileNotFoundError(f"{self.notebook} ended without writing {missing}")
         done = {"reads": self._hashes(io.reads), "writes": self._hashes(io.writes)}
         done["duration_s"] = time.monotonic() - self._started
+        given = self.p.model_dump(include=set(NOTEBOOKS[self.notebook].parameters) - {"run_dir"})
+        self.update_manifest("parameters", given)
         self.update_manifest("notebooks", {self.notebook: done})
         self.update_manifest("machine", describe_machine())
         print(f"{self.notebook} wrote {', '.join(io.writes)}")
+
+    def _forget_earlier_work(self) -> None:
+        """If this notebook stops half-way, what it wrote in an earlier run must not pass for its result."""
+        manifest = self.manifest | {"made_by": MADE_BY}
+        manifest["notebooks"] = {n: done for n, done in manifest.get("notebooks", {}).items() if n != self.notebook}
+        self.write_json("manifest.json", manifest)
 
     def _hashes(self, names: tuple[str, ...]) -> dict[str, str]:
         return {name: file_sha256(self.path(name)) for name in names}
@@ -188,7 +239,10 @@ def run_notebooks(run_dir: Path, given: Mapping, names: tuple[str, ...] = tuple(
     the scene logits are kept. Raises NotebookFailed.
     """
     import papermill
+    from nbclient.exceptions import DeadKernelError
 
+    if "run_dir" in given:
+        raise ValueError("the run's folder is named by --out, not by -p run_dir")
     run_dir = Path(run_dir).resolve()
     run_dir.mkdir(parents=True, exist_ok=True)
     checked = check_parameters({"run_dir": os.path.relpath(run_dir, ROOT), **given})
@@ -213,8 +267,12 @@ def run_notebooks(run_dir: Path, given: Mapping, names: tuple[str, ...] = tuple(
             )
         except papermill.PapermillExecutionError as error:
             raise NotebookFailed(
-                f"{name} failed in cell {error.cell_index} with {error.ename}: {error.evalue}\n"
-                f"The cell:\n    {error.source.strip().splitlines()[0]}\nThe notebook as it stopped: {output}"
+                f"{name} failed in cell In [{error.exec_count}] with {error.ename}: {error.evalue}\n"
+                f"The cell:\n{textwrap.indent(error.source.strip(), '    ')}\nThe notebook as it stopped: {output}"
+            ) from None
+        except DeadKernelError:
+            raise NotebookFailed(
+                f"{name}: the kernel died, most often because memory ran out. The notebook as it stopped: {output}"
             ) from None
     RunFolder(run_dir).update_manifest("run", {"total_s": time.monotonic() - started})
 
@@ -245,15 +303,19 @@ def peak_memory_bytes() -> int:
 
 def _check_before_work(p: Parameters) -> None:
     """Find what is missing now, not after an hour of reading photos."""
-    from s2p_lib.model import check_weights
+    from s2p_lib.model import check_weights, choose_device
 
     check_data_dir(p.dataset, p.data_dir)
     check_weights(p.backbone or default_backbone(p.dataset), None if p.weights is None else ROOT / p.weights)
+    choose_device(p.device)
 
 
 def _remove_results(run_dir: Path, names: tuple[str, ...]) -> None:
-    if not (run_dir / "manifest.json").is_file():
+    manifest = RunFolder(run_dir).manifest
+    if not manifest:
         return  # not a run folder yet: nothing of ours to remove
+    if manifest.get("made_by") != MADE_BY:
+        raise ValueError(f"{run_dir} holds a manifest.json that this kit did not write; choose another folder.")
     for name in names:
         for file in (*NOTEBOOKS[name].writes, f"{name}.ipynb"):
             (run_dir / file).unlink(missing_ok=True)

@@ -7,6 +7,7 @@ dataset's folder), ``source`` (``picalert`` or ``vispr``), ``label`` (``private`
 """
 
 import json
+from collections import defaultdict
 from pathlib import Path, PurePosixPath
 
 import numpy as np
@@ -20,6 +21,8 @@ PROBLEM_COLUMNS = ["image", "path", "problem", "action"]
 
 IPD_LABELS = {0: "private", 1: "public"}  # PrivacyAlert's files mean the opposite
 SPLIT_CODES = {0: "train", 1: "val", 2: "test"}
+ENTRY_KEYS = ("image", "dataset", "fullpath")  # of ipd_imgs_curated.json
+ELSEWHERE = "in another batch folder than listed"  # such a photo is used
 INVALID = -1
 
 # What the model card and the paper's data record print for IPD, photos by label.
@@ -39,7 +42,7 @@ def read_ipd(data_dir: str | Path, fold: int = 0) -> tuple[pd.DataFrame, pd.Data
     photos = _read_photo_index(photo_index, Path(data_dir))
     table = labels.merge(photos, on="image", how="outer", validate="one_to_one")
     table["problem"] = _first_problem(table)
-    usable = table["problem"].isna() | table["problem"].str.startswith("in another batch")
+    usable = table["problem"].isna() | table["problem"].str.startswith(ELSEWHERE)
     table["action"] = np.where(usable, "used", "left out")
     samples = table.loc[usable, SAMPLE_COLUMNS].reset_index(drop=True)
     problems = table.loc[table["problem"].notna(), PROBLEM_COLUMNS].reset_index(drop=True)
@@ -97,9 +100,38 @@ def counts_beside_card(samples: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame.from_dict(rows, orient="index")
 
 
+def published_folds(data_dir: str | Path) -> pd.DataFrame:
+    """One row per fold column of the label file, to see what kind of split it is.
+
+    Columns: fold, train, val, test (labelled photos), private_percent_train, .._val, .._test, and same_test (the test
+    photos are those of the first fold).
+    """
+    path = ipd_annotations(data_dir)[0]
+    columns = [c for c in _read_csv(path).columns if c.startswith("Fold ")]
+    tables = {column: _read_labels(path, column).dropna() for column in columns}
+    first_test = None
+    rows = []
+    for column, table in tables.items():
+        test = set(table.loc[table["split"] == "test", "image"])
+        first_test = test if first_test is None else first_test
+        sizes = {split: int((table["split"] == split).sum()) for split in SPLITS}
+        is_private = (table["label"] == "private").groupby(table["split"]).mean() * 100
+        shares = {f"private_percent_{split}": round(is_private.get(split, np.nan), 2) for split in SPLITS}
+        rows.append({"fold": column, **sizes, **shares, "same_test": test == first_test})
+    return pd.DataFrame(rows)
+
+
+def _read_csv(path: Path) -> pd.DataFrame:
+    """Every cell as text; ValueError that names the file if it is no CSV table."""
+    try:
+        return pd.read_csv(_must_exist(path), dtype=str, keep_default_na=False)
+    except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError) as error:
+        raise ValueError(f"{path} is no CSV table in UTF-8: {error}") from None
+
+
 def _read_labels(path: Path, fold_column: str) -> pd.DataFrame:
-    """Columns image, label, split of one released ``labels_splits.csv``; missing label or split as NaN."""
-    table = pd.read_csv(_must_exist(path), dtype={"Image Name": str})
+    """Columns image, label, split of one released ``labels_splits.csv``; invalid label or split as NaN."""
+    table = _read_csv(path)
     needed = ["Image Name", "Label 2-class", fold_column]
     missing = [column for column in needed if column not in table.columns]
     if missing:
@@ -108,38 +140,48 @@ def _read_labels(path: Path, fold_column: str) -> pd.DataFrame:
             "Use the released labels_splits.csv, or choose a fold that it has (parameter fold)."
         )
     _must_be_unique_names(table["Image Name"], path)
-    _must_be_codes(table, "Label 2-class", [*IPD_LABELS, INVALID], path)
-    _must_be_codes(table, fold_column, [*SPLIT_CODES, INVALID], path)
+    labels = _codes(table, "Label 2-class", [*IPD_LABELS, INVALID], path)
+    splits = _codes(table, fold_column, [*SPLIT_CODES, INVALID], path)
     return pd.DataFrame(
-        {
-            "image": table["Image Name"],
-            "label": table["Label 2-class"].map(IPD_LABELS),
-            "split": table[fold_column].map(SPLIT_CODES),
-        }
+        {"image": table["Image Name"], "label": labels.map(IPD_LABELS), "split": splits.map(SPLIT_CODES)}
     )
 
 
 def _read_photo_index(path: Path, data_dir: Path) -> pd.DataFrame:
-    """Columns image, source, path, batch_note of ``ipd_imgs_curated.json``; path is NaN for a missing file.
+    """Columns image, source, path, note of ``ipd_imgs_curated.json``; the note says if a file is not in its place.
 
     The sibling folder ``curated_<source>`` is preferred to the ``data_dir`` written in the file, which is often
     a path of the authors' machine, and must not point a moved dataset back to its old place.
     """
-    index = json.loads(_must_exist(path).read_text())
-    if not isinstance(index, dict) or not {"datasets", "annotations"} <= set(index):
-        raise ValueError(f"{path} lacks 'datasets' or 'annotations'. Use the released ipd_imgs_curated.json.")
-    entries = pd.DataFrame(index["annotations"], columns=["image", "dataset", "fullpath"])
+    datasets, entries = _read_index(path)
     _must_be_unique_names(entries["image"], path)
-    located = []
-    for source, of_source in entries.groupby("dataset", sort=False):
-        root = _source_folder(data_dir, source, index["datasets"])
-        located.append(_locate(of_source, root, data_dir, path))
-    return pd.concat(located) if located else pd.DataFrame(columns=["image", "source", "path", "batch_note"])
+    located = [
+        _locate(of_source, _source_folder(data_dir, source, datasets), data_dir, path)
+        for source, of_source in entries.groupby("dataset", sort=False)
+    ]
+    return pd.concat(located)
+
+
+def _read_index(path: Path) -> tuple[dict, pd.DataFrame]:
+    """The ``datasets`` object, and the annotations as text columns image, dataset, fullpath."""
+    try:
+        index = json.loads(_must_exist(path).read_text(encoding="utf-8"))
+    except ValueError as error:  # broken JSON, or not UTF-8
+        raise ValueError(f"{path} is no JSON file: {error}") from None
+    datasets, annotations = (index.get(key) if isinstance(index, dict) else None for key in ("datasets", "annotations"))
+    if not isinstance(datasets, dict) or not isinstance(annotations, list) or not annotations:
+        raise ValueError(
+            f"{path} needs an object 'datasets' and a list 'annotations'. Use the released ipd_imgs_curated.json."
+        )
+    for entry in annotations:
+        if not isinstance(entry, dict) or any(entry.get(key) in (None, "") for key in ENTRY_KEYS):
+            raise ValueError(f"{path}: the annotation {entry!r} lacks one of {ENTRY_KEYS}.")
+    return datasets, pd.DataFrame(annotations)[list(ENTRY_KEYS)].astype(str)
 
 
 def _source_folder(data_dir: Path, source: str, datasets: dict) -> Path:
     sibling = data_dir / f"curated_{source}"
-    listed = Path(datasets.get(source, {}).get("data_dir", sibling))
+    listed = Path((datasets.get(source) or {}).get("data_dir", sibling))
     for folder in (sibling, listed):
         if (folder / "imgs").is_dir():
             return folder
@@ -152,15 +194,25 @@ def _source_folder(data_dir: Path, source: str, datasets: dict) -> Path:
 def _locate(entries: pd.DataFrame, root: Path, data_dir: Path, listed_in: Path) -> pd.DataFrame:
     """Where each listed photo really is: at its place, else under the same name in another batch folder."""
     on_disk = {file.relative_to(root / "imgs").as_posix() for file in (root / "imgs").glob("*/*")}
-    by_name = {PurePosixPath(path).name: path for path in sorted(on_disk)}
+    by_name = defaultdict(list)
+    for path in sorted(on_disk):
+        by_name[PurePosixPath(path).name].append(path)
     rows = []
-    for image, source, listed in entries.itertuples(index=False):
-        _must_stay_inside(listed, image, listed_in)
-        found = listed if listed in on_disk else by_name.get(PurePosixPath(listed).name)
-        note = f"in another batch folder than listed ({listed})" if found not in (None, listed) else None
-        path = _relative(root / "imgs" / (found or listed), data_dir)
-        rows.append((image, source, path, note if found else "missing file"))
-    return pd.DataFrame(rows, columns=["image", "source", "path", "batch_note"], dtype=object)
+    for image, source, fullpath in entries.itertuples(index=False):
+        _must_stay_inside(fullpath, image, listed_in)
+        listed = PurePosixPath(fullpath).as_posix()
+        elsewhere = by_name[PurePosixPath(listed).name]
+        if listed in on_disk:
+            place, note = listed, None
+        elif len(elsewhere) == 1:
+            place, note = elsewhere[0], f"{ELSEWHERE} ({listed})"
+        else:
+            place, note = (
+                listed,
+                f"missing file; that name is in: {', '.join(elsewhere)}" if elsewhere else "missing file",
+            )
+        rows.append((image, source, _relative(root / "imgs" / place, data_dir), note))
+    return pd.DataFrame(rows, columns=["image", "source", "path", "note"], dtype=object)
 
 
 def _relative(path: Path, folder: Path) -> str:
@@ -170,7 +222,7 @@ def _relative(path: Path, folder: Path) -> str:
 
 def _first_problem(table: pd.DataFrame) -> pd.Series:
     """The reason that keeps each row from being a plain sample, most basic first; None for a good row."""
-    problem = table["batch_note"].astype(object)
+    problem = table["note"].astype(object)
     problem = problem.mask(table["path"].isna(), "no photo listed in ipd_imgs_curated.json")
     problem = problem.mask(table["split"].isna(), "no valid split in labels_splits.csv")
     problem = problem.mask(table["label"].isna(), "no valid label in labels_splits.csv")
@@ -187,8 +239,8 @@ def _must_exist(path: Path) -> Path:
 
 
 def _must_be_unique_names(images: pd.Series, path: Path) -> None:
-    if images.isna().any():
-        raise ValueError(f"{path} has {images.isna().sum()} row(s) without an image name; give each row one.")
+    if (images == "").any():
+        raise ValueError(f"{path} has {(images == '').sum()} row(s) without an image name; give each row one.")
     doubled = sorted(images[images.duplicated()].unique())
     if doubled:
         raise ValueError(
@@ -197,13 +249,16 @@ def _must_be_unique_names(images: pd.Series, path: Path) -> None:
         )
 
 
-def _must_be_codes(table: pd.DataFrame, column: str, allowed: list[int], path: Path) -> None:
-    wrong = table.loc[~table[column].isin(allowed), ["Image Name", column]]
+def _codes(table: pd.DataFrame, column: str, allowed: list[int], path: Path) -> pd.Series:
+    """The column as numbers (``1.0`` is 1); ValueError for the first that is not one of ``allowed``."""
+    codes = pd.to_numeric(table[column], errors="coerce")
+    wrong = table.loc[~codes.isin(allowed), ["Image Name", column]]
     if len(wrong):
         image, value = wrong.iloc[0]
         raise ValueError(
-            f"{path}: column {column!r} of image {image} holds {value} ({len(wrong)} such row(s)); allowed: {allowed}"
+            f"{path}: column {column!r} of image {image} holds {value!r} ({len(wrong)} such row(s)); allowed: {allowed}"
         )
+    return codes
 
 
 def _must_stay_inside(listed: str, image: str, path: Path) -> None:

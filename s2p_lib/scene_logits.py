@@ -6,8 +6,11 @@ backbone and transform, so a stale or damaged shard can never be mistaken for a 
 """
 
 import hashlib
+import itertools
 import os
-from collections.abc import Iterator
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import NamedTuple
 
@@ -15,13 +18,13 @@ import numpy as np
 import pandas as pd
 import safetensors.numpy
 import torch
-from torch.utils.data import DataLoader, Dataset
 
 from s2p_lib.model import S2P, SCENES, fingerprint
 from s2p_lib.photos import UNREADABLE, file_sha256, open_photo
 from s2p_lib.progress import progress
 from s2p_lib.samples import PROBLEM_COLUMNS
 
+BATCH_SIZE = 16  # of the pass through the backbone only: in eval mode it does not change what a photo gets
 PHOTOS_PER_SHARD = 512  # a killed run loses at most this many photos' work
 
 
@@ -79,8 +82,8 @@ def extract_scene_logits(
     transform,
     cache_dir: str | Path,
     device: str = "cpu",
-    batch_size: int = 100,
-    workers: int = 0,
+    batch_size: int = BATCH_SIZE,
+    workers: int = 1,
 ) -> tuple[np.ndarray, dict[str, str]]:
     """Scene logits [N, 365] float32 in the order of ``samples``, and the problem of each unreadable photo by name.
 
@@ -90,7 +93,7 @@ def extract_scene_logits(
     cache = SceneLogitCache(cache_dir, fingerprint(model, transform))
     if cache.damaged:
         print(f"{len(cache.damaged)} damaged cache file(s) removed; their photos are computed again")
-    photos = [_hash_photo(Path(data_dir) / path) for path in samples["path"]]
+    photos = _hash_photos([Path(data_dir) / path for path in samples["path"]], workers)
     todo = {photo.sha256: photo.path for photo in photos if photo.sha256 and photo.sha256 not in cache}
     failed = {}
     for hashes, logits in _run_backbone(todo, failed, model, transform, device, batch_size, workers):
@@ -107,18 +110,10 @@ def extract_scene_logits(
 
 
 def drop_unreadable(
-    samples: pd.DataFrame, logits: np.ndarray, problems: dict[str, str], on_bad_photo: str = "report"
+    samples: pd.DataFrame, logits: np.ndarray, problems: dict[str, str]
 ) -> tuple[pd.DataFrame, np.ndarray, pd.DataFrame]:
-    """Samples and logits without the photos named in ``problems``, and one problems row for each of them.
-
-    With ``on_bad_photo="stop"`` a problem raises ValueError instead.
-    """
-    if problems and on_bad_photo == "stop":
-        image, problem = next(iter(problems.items()))
-        raise ValueError(f"{len(problems)} of {len(samples)} photos cannot be read any more, first {image}: {problem}")
+    """Samples and logits without the photos named in ``problems``, and one problems row for each of them."""
     bad = samples["image"].isin(list(problems))
-    if bad.any():
-        print(f"{bad.sum()} of {len(samples)} photos cannot be read any more and are left out, see audit.csv")
     rows = [(image, path, problems[image], "left out") for image, path in samples.loc[bad, ["image", "path"]].values]
     return samples[~bad].reset_index(drop=True), logits[~bad.to_numpy()], pd.DataFrame(rows, columns=PROBLEM_COLUMNS)
 
@@ -129,6 +124,11 @@ class _Photo(NamedTuple):
     problem: str | None
 
 
+def _hash_photos(paths: list[Path], workers: int) -> list[_Photo]:
+    with ThreadPoolExecutor(max(1, workers)) as pool:
+        return list(progress(pool.map(_hash_photo, paths), total=len(paths), desc="hashing photos", unit="photo"))
+
+
 def _hash_photo(path: Path) -> _Photo:
     try:
         return _Photo(path, file_sha256(path), None)
@@ -136,41 +136,56 @@ def _hash_photo(path: Path) -> _Photo:
         return _Photo(path, None, f"unreadable: {type(error).__name__}: {error.strerror}")
 
 
-class _PhotoTensors(Dataset):
-    """Item i: (sha256, float32 tensor [3, H, W], None), or (sha256, None, problem) for an unreadable photo."""
-
-    def __init__(self, todo: dict[str, Path], transform):
-        self.items, self.transform = list(todo.items()), transform
-
-    def __len__(self) -> int:
-        return len(self.items)
-
-    def __getitem__(self, i: int):
-        sha256, path = self.items[i]
-        try:
-            return sha256, self.transform(open_photo(path)), None
-        except UNREADABLE as error:
-            return sha256, None, f"unreadable: {type(error).__name__}"
-
-
 def _run_backbone(
     todo: dict[str, Path], failed: dict[str, str], model: S2P, transform, device: str, batch_size: int, workers: int
 ) -> Iterator[tuple[list[str], np.ndarray]]:
     """Yield (hashes, logits [n, 365]) shard by shard; photos that cannot be read go to ``failed``."""
-    loader = DataLoader(_PhotoTensors(todo, transform), batch_size, num_workers=workers, collate_fn=list)
     backbone = model.backbone.to(device).eval()
     hashes, logits = [], []
-    with progress(total=len(todo), desc="scene logits", unit="photo", disable=not todo) as bar:
-        for batch in loader:
+    with (
+        ThreadPoolExecutor(max(1, workers)) as pool,
+        progress(total=len(todo), desc="scene logits", unit="photo", disable=not todo) as bar,
+    ):
+        loaded = _ahead(pool, lambda item: _load(*item, transform), todo.items(), 2 * batch_size)
+        while batch := list(itertools.islice(loaded, batch_size)):
             failed |= {sha256: problem for sha256, _, problem in batch if problem}
             good = [(sha256, tensor) for sha256, tensor, problem in batch if not problem]
             if good:
                 hashes += [sha256 for sha256, _ in good]
-                with torch.inference_mode():
-                    logits.append(backbone(torch.stack([t for _, t in good]).to(device)).float().cpu().numpy())
+                logits.append(_scenes(backbone, torch.stack([tensor for _, tensor in good]), device))
             bar.update(len(batch))
             if len(hashes) >= PHOTOS_PER_SHARD:
                 yield hashes, np.concatenate(logits)
                 hashes, logits = [], []
     if hashes:
         yield hashes, np.concatenate(logits)
+
+
+def _scenes(backbone: torch.nn.Module, photos: torch.Tensor, device: str) -> np.ndarray:
+    """[B, 3, H, W] -> [B, 365] float32; on a GPU in full float32 with deterministic kernels, as released."""
+    exact = torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True, allow_tf32=False)
+    with torch.inference_mode(), exact:
+        return backbone(photos.to(device)).float().cpu().numpy()
+
+
+def _load(sha256: str, path: Path, transform) -> tuple[str, torch.Tensor | None, str | None]:
+    """(sha256, float32 tensor [3, H, W], None), or (sha256, None, problem) for an unreadable photo."""
+    try:
+        return sha256, transform(open_photo(path)), None
+    except UNREADABLE as error:
+        return sha256, None, f"unreadable: {type(error).__name__}"
+
+
+def _ahead(pool: ThreadPoolExecutor, work: Callable, items: Iterable, n: int) -> Iterator:
+    """``work(item)`` for each item, in order; at most ``n`` items are worked on ahead of the reader.
+
+    Threads, not processes: Pillow decodes and resizes outside the interpreter lock, and no pixels have to be copied
+    between processes.
+    """
+    waiting = deque()
+    for item in items:
+        waiting.append(pool.submit(work, item))
+        if len(waiting) > n:
+            yield waiting.popleft().result()
+    while waiting:
+        yield waiting.popleft().result()

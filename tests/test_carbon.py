@@ -11,8 +11,9 @@ def test_the_cards_inputs_give_0_6144_kg_and_the_calculator_0_61():
 
 def test_the_hours_behind_the_card_are_those_that_print_as_0_62():
     low, high = carbon.hours_behind_card()
-    for hours, printed in ((low + 0.001, 0.62), (high - 0.001, 0.62), (low - 0.01, 0.61), (high + 0.01, 0.63)):
-        assert round(carbon.co2eq_kg(hours, carbon.CARD_GPU_WATTS, carbon.CARD_FACTOR_KG_PER_KWH), 2) == printed
+    for hours, printed in ((low, 0.62), (high, 0.62), (low - 0.01, 0.61), (high + 0.01, 0.63)):
+        assert carbon.calculator_co2eq_kg(hours, carbon.CARD_GPU_WATTS, carbon.CARD_FACTOR_KG_PER_KWH) == printed
+    assert (low, high) == pytest.approx((8.03, 8.13), abs=0.011)  # found independently, to two digits
 
 
 def test_without_a_counter_the_declared_power_is_used_and_named(monkeypatch):
@@ -42,7 +43,7 @@ def test_a_measured_energy_is_taken_as_it_is(monkeypatch):
     with carbon.measure_energy() as measured:
         pass
     assert measured["energy_kwh"] == 0.125
-    assert measured["energy_source"] == "codecarbon with RAPL and NVML"
+    assert measured["energy_source"].startswith("codecarbon: RAPL and NVML")
 
 
 def test_codecarbon_itself_can_be_started_and_stopped_offline():

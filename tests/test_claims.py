@@ -1,8 +1,10 @@
 import numpy as np
+import pandas as pd
 import pytest
 
-from s2p_lib import claims, metrics
-from s2p_lib.samples import IPD_PUBLISHED
+from s2p_lib import carbon, claims, metrics
+from s2p_lib.run_folder import RunFolder
+from s2p_lib.samples import CLASSES, IPD_PUBLISHED
 
 
 @pytest.fixture
@@ -12,10 +14,8 @@ def facts():
         labels += [label] * int(row.sum())
         predictions += ["private"] * int(row[0]) + ["public"] * int(row[1])
     return {
-        "dataset": "ipd",
         "metrics": metrics.evaluate(labels, predictions),
-        "test_counts": IPD_PUBLISHED["test"],
-        "backbone_changed": False,
+        "deviations": {},
         "stopped": "learning rate below 1e-05",
         "epochs": 117,
     }
@@ -28,20 +28,54 @@ def verdicts(facts) -> dict[str, str]:
 def test_the_cards_own_figures_hold(facts):
     judged = verdicts(facts)
     assert all(judged[f"test-{name}"] == "holds" for name in metrics.CARD_PERCENT)
-    assert judged["test-counts"] == "holds"
+    assert judged["test-counts"] == judged["epochs"] == "holds"
 
 
-def test_a_demo_run_tests_no_claim_about_ipd(facts):
-    """However near the figures are: the same figures on drawn photos say nothing."""
-    judged = claims.judge_claims(facts | {"dataset": "demo"}).set_index("id")
-    about_ipd = judged.loc[[f"test-{name}" for name in metrics.CARD_PERCENT] + ["test-counts", "epochs"]]
-    assert set(about_ipd["verdict"]) == {"not tested"}
-    assert set(about_ipd["measured"]) == {""}
+def test_a_run_that_is_not_the_cards_experiment_tests_no_figure_of_it(facts):
+    """However near the figures are: the same figures on other photos say nothing."""
+    judged = claims.judge_claims(facts | {"deviations": {"dataset": "demo, not ipd"}}).set_index("id")
+    figures = judged.loc[[f"test-{name}" for name in metrics.CARD_PERCENT] + ["epochs"]]
+    assert set(figures["verdict"]) == {"not tested"}
+    assert set(figures["measured"]) == {""}
+    assert figures["why"].str.contains("differs in: dataset").all()
+
+
+@pytest.fixture
+def ipd_run(tmp_path) -> RunFolder:
+    """A run folder as the card's experiment would leave it."""
+    run = RunFolder(tmp_path)
+    given = claims.CARD_SETTINGS | {"dataset": "ipd", "backbone": None, "image_size": None}
+    run.update_manifest("parameters", given)
+    counts = {(s, n): IPD_PUBLISHED[p][n] for s, p in (("test", "test"), ("train", "all")) for n in CLASSES}
+    for label in CLASSES:
+        counts["train", label] -= counts["test", label]
+    rows = [row for row, n in counts.items() for _ in range(n)]
+    run.write_table("splits.csv", pd.DataFrame(rows, columns=["split", "label"]).assign(image="x"))
+    return run
+
+
+def test_the_cards_experiment_has_no_deviations(ipd_run):
+    assert claims.deviations_of(ipd_run) == {}
+
+
+@pytest.mark.parametrize(
+    ("name", "value"), [("seed", 1), ("backbone", "demo"), ("image_size", 224), ("max_epochs", 6), ("fold", 1)]
+)
+def test_another_setting_is_a_deviation(ipd_run, name, value):
+    ipd_run.update_manifest("parameters", {name: value})
+    assert name in claims.deviations_of(ipd_run)
+
+
+def test_a_part_of_ipd_is_a_deviation(ipd_run):
+    ipd_run.write_table("splits.csv", ipd_run.read_table("splits.csv").iloc[1:])
+    assert set(claims.deviations_of(ipd_run)) == {"labelled photos", "test photos"}
 
 
 def test_a_figure_within_the_interval_is_consistent_and_beyond_it_contradicted(facts):
     counts = np.array([[1660, 644], [540, 4068]])
-    near = {"figures": {n: {"value": float(v)} for n, v in metrics.metrics_of_counts(counts).items()}}
+    near = facts["metrics"] | {
+        "figures": {n: {"value": float(v)} for n, v in metrics.metrics_of_counts(counts).items()}
+    }
     for name, interval in metrics.bootstrap_intervals(counts).items():
         near["figures"][name]["interval_95"] = list(interval)
     assert verdicts(facts | {"metrics": near})["test-balanced_accuracy"] == "consistent"
@@ -49,10 +83,33 @@ def test_a_figure_within_the_interval_is_consistent_and_beyond_it_contradicted(f
     assert verdicts(facts | {"metrics": near})["test-balanced_accuracy"] == "contradicted"
 
 
-def test_a_changed_backbone_or_other_test_photos_contradict(facts):
-    judged = verdicts(facts | {"backbone_changed": True, "test_counts": {"private": 2303, "public": 4608}})
-    assert judged["frozen-backbone"] == "contradicted"
-    assert judged["test-counts"] == "contradicted"
+def test_other_test_photos_are_not_tested_rather_than_contradicted(facts):
+    photos = {"private": 10, "public": 20}
+    assert verdicts(facts | {"metrics": facts["metrics"] | {"photos": photos}})["test-counts"] == "not tested"
+
+
+def test_the_number_of_epochs_is_judged_by_how_training_ended(facts):
+    assert verdicts(facts | {"epochs": 130})["epochs"] == "consistent"
+    assert verdicts(facts | {"epochs": 130, "stopped": "12 h reached"})["epochs"] == "contradicted"
+
+
+@pytest.mark.parametrize(
+    ("constant", "value", "claim", "verdict"),
+    [
+        ("CARD_CO2EQ", 0.61, "carbon-value", "holds"),
+        ("CARD_CO2EQ", 0.70, "carbon-value", "contradicted"),
+        ("CARD_HOURS", 0.008, "carbon-unit", "holds"),
+    ],
+)
+def test_verdicts_on_carbon_follow_the_figures(facts, monkeypatch, constant, value, claim, verdict):
+    monkeypatch.setattr(carbon, constant, value)
+    assert verdicts(facts)[claim] == verdict
+
+
+def test_parameter_claims_are_counted_on_the_model(facts, monkeypatch):
+    monkeypatch.setattr(claims, "SCENES", claims.SCENES[:-1])  # a backbone with 364 scenes
+    judged = claims.judge_claims(facts).set_index("id")
+    assert judged.loc["parameters-total", "verdict"] == "contradicted"
 
 
 def test_exactly_one_confusion_matrix_gives_the_cards_figures():

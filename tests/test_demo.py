@@ -54,7 +54,7 @@ def test_the_tree_is_read_like_ipd_and_its_flaws_are_found(small_demo):
     assert len(good) == 148
     assert sorted(problems["problem"].str.split(" ").str[0]) == ["in", "missing"]
     assert unreadable["problem"].str.contains("truncated").tolist() == [True]
-    assert photos.find_leaks(good, audit).empty
+    assert photos.find_copies(good, audit).empty
 
 
 def test_photos_are_jpegs_of_mixed_sizes_and_orientations(small_demo):
@@ -128,7 +128,16 @@ def test_s2p_does_on_the_demo_dataset_what_the_card_says_it_does(tmp_path):
     predictions = metrics.predictions_table(table, training.predict(trained.head, logits))
     test = predictions[predictions["split"] == "test"]
     assert 0.75 <= metrics.card_metrics(test["label"], test["prediction"])["balanced_accuracy"] <= 0.93
+    described, wrong = demo.count_card_failures(data_dir, test)
+    assert described > wrong / 2
     cases = demo.failures_by_case(data_dir, test)
-    named = cases["case"].isin(demo.CARD_CASES)
-    assert cases.loc[named, "failed"].sum() > cases["failed"].sum() / 2
-    assert cases.loc[named, "photos"].sum() < cases["photos"].sum() / 2
+    assert cases.loc[cases["case"].isin(demo.CARD_FAILURES), "photos"].sum() < cases["photos"].sum() / 2
+
+
+def test_a_failure_in_the_opposite_direction_is_not_one_that_the_card_describes(small_demo):
+    truth = demo.read_truth(small_demo)
+    office = truth.loc[truth["case"] == "office-like", ["image"]]
+    missed = office.assign(label="private", prediction="public")
+    assert demo.count_card_failures(small_demo, missed) == (len(office), len(office))
+    false_private = office.assign(label="public", prediction="private")
+    assert demo.count_card_failures(small_demo, false_private) == (0, len(office))

@@ -21,7 +21,7 @@ def logits():
 
 def test_outcomes_are_named_after_label_and_prediction():
     labels, predictions = ["private", "public", "public"], ["public", "private", "public"]
-    assert failures.outcomes(labels, predictions).tolist() == ["missed private", "false private", "correct"]
+    assert metrics.outcomes(labels, predictions).tolist() == ["missed private", "false private", "correct"]
 
 
 def test_contributions_add_up_to_the_margin(head, logits):

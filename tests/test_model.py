@@ -114,6 +114,35 @@ def test_a_file_that_is_no_weights_file_is_refused(tmp_path, content):
         s2p.read_backbone_weights(path)
 
 
+@pytest.mark.parametrize("zipped", [True, False])
+def test_damaged_weights_never_raise_anything_but_a_clear_error(tmp_path, zipped):
+    path, rng = tmp_path / "weights.pth", np.random.default_rng(0)
+    torch.save({"state_dict": {"a": torch.zeros(4)}}, path, _use_new_zipfile_serialization=zipped)
+    content = np.frombuffer(path.read_bytes(), dtype=np.uint8)
+    for _ in range(200):
+        damaged = content.copy()
+        damaged[rng.integers(len(damaged), size=3)] = rng.integers(256, size=3)
+        path.write_bytes(damaged.tobytes())
+        try:
+            s2p.read_torch_file(path)
+        except ValueError as error:
+            assert str(path) in str(error)
+
+
+def test_damaged_safetensors_are_named(tmp_path):
+    path = tmp_path / "weights.safetensors"
+    path.write_bytes(b"nothing of the kind")
+    with pytest.raises(ValueError, match=r"weights\.safetensors is damaged"):
+        s2p.read_backbone_weights(path)
+
+
+def test_a_device_that_is_not_there_is_named_with_those_that_are():
+    missing = "mps" if not torch.backends.mps.is_available() else "cuda"
+    with pytest.raises(ValueError, match=rf"device='{missing}' is not on this machine; allowed here: auto"):
+        s2p.choose_device(missing)
+    assert s2p.choose_device("cpu") == "cpu"
+
+
 def test_weights_of_another_network_are_refused(tmp_path):
     torch.save({"state_dict": {"module.conv1.weight": torch.zeros(1)}}, tmp_path / "other.pth")
     with pytest.raises(ValueError, match=r"does not fit backbone 'resnet50'"):

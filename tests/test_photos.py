@@ -1,5 +1,4 @@
 import numpy as np
-import pandas as pd
 import pytest
 from PIL import Image
 
@@ -36,6 +35,7 @@ def test_unreadable_photos_are_left_out_with_a_reason(tree):
     tree.photo(3).unlink()  # gone between listing and reading
     audit = photos.audit_photos(table, tree.dir)
     good, problems = photos.leave_out_unreadable(table, audit)
+    photos.stop_on_bad_photo(problems, "report")
     reasons = problems.set_index("image")["problem"]
     assert set(reasons.index) == {"p0", "p1", "p2", "p3"}
     assert len(good) == 8
@@ -48,8 +48,9 @@ def test_on_bad_photo_stop_names_the_first(tree):
     tree.photo(4).write_bytes(b"")
     table, _ = samples.read_ipd(tree.dir)
     audit = photos.audit_photos(table, tree.dir)
-    with pytest.raises(ValueError, match=r"1 of 12 photos.*p4\.jpg: empty file"):
-        photos.leave_out_unreadable(table, audit, on_bad_photo="stop")
+    _, problems = photos.leave_out_unreadable(table, audit)
+    with pytest.raises(ValueError, match=r"1 photo\(s\) cannot be used.*p4\.jpg: empty file"):
+        photos.stop_on_bad_photo(problems, "stop")
 
 
 def test_audit_is_joined_by_name(tree):
@@ -63,8 +64,28 @@ def test_audit_is_joined_by_name(tree):
 def test_a_copy_in_another_split_is_found(tree):
     tree.photo(10).write_bytes(tree.photo(4).read_bytes())
     table, _ = samples.read_ipd(tree.dir)
-    leaks = photos.find_leaks(table, photos.audit_photos(table, tree.dir))
-    assert leaks[["image", "split"]].values.tolist() == [["p10", "test"], ["p4", "train"]]
+    copies = photos.find_copies(table, photos.audit_photos(table, tree.dir))
+    assert copies[["image", "split"]].values.tolist() == [["p10", "test"], ["p4", "train"]]
+    problems = photos.problems_of_copies(copies)
+    assert problems["problem"].tolist() == ["same file as another photo, in test, train"] * 2
+    assert set(problems["action"]) == {"used"}
+
+
+def test_without_copies_there_are_no_problems_of_copies(tree):
+    table, _ = samples.read_ipd(tree.dir)
+    copies = photos.find_copies(table, photos.audit_photos(table, tree.dir))
+    assert photos.problems_of_copies(copies).empty
+
+
+def test_all_problems_of_a_photo_stand_in_one_row(tree):
+    other = tree.dir / "curated_vispr" / "imgs" / "batch05"
+    other.mkdir()
+    tree.photo(1).rename(other / "p1.jpg").write_bytes(b"")  # moved, and unreadable
+    table, moved = samples.read_ipd(tree.dir)
+    _, unreadable = photos.leave_out_unreadable(table, photos.audit_photos(table, tree.dir))
+    (row,) = photos.one_row_per_image([moved, unreadable]).to_dict("records")
+    assert row["problem"] == "in another batch folder than listed (batch00/p1.jpg); empty file"
+    assert row["action"] == "left out"
 
 
 def test_unreadable_photos_are_not_copies_of_each_other(tree):
@@ -73,7 +94,7 @@ def test_unreadable_photos_are_not_copies_of_each_other(tree):
     table, _ = samples.read_ipd(tree.dir)
     audit = photos.audit_photos(table, tree.dir)
     good, _ = photos.leave_out_unreadable(table, audit)
-    assert photos.find_leaks(good, audit).empty
+    assert photos.find_copies(good, audit).empty
 
 
 def test_a_thumbnail_of_a_lost_photo_is_a_grey_square(tmp_path):
@@ -89,4 +110,3 @@ def test_hashes_are_those_of_the_files(tree):
     audit = photos.audit_photos(table, tree.dir)
     expected = [hashlib.sha256((tree.dir / path).read_bytes()).hexdigest() for path in table["path"]]
     assert audit["sha256"].tolist() == expected
-    assert isinstance(audit, pd.DataFrame)

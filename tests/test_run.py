@@ -7,7 +7,9 @@ import pandas as pd
 import pytest
 from click.testing import CliRunner
 
+from s2p_lib import model as s2p
 from s2p_lib import run as runs
+from s2p_lib import samples
 from s2p_lib.__main__ import main
 from s2p_lib.run_folder import ROOT, RunFolder
 
@@ -38,6 +40,7 @@ def test_an_unknown_parameter_is_an_error_with_a_suggestion(tmp_path):
         ("batch_size", 1.5, "integer"),
         ("device", "abacus", "'cpu'"),
         ("on_bad_photo", "ignore", "'report'"),
+        ("workers", -1, "greater than or equal to 0"),
     ],
 )
 def test_a_value_that_is_not_allowed_is_named_with_what_is(name, value, said):
@@ -96,13 +99,35 @@ def test_a_stage_leaves_its_time_energy_and_memory(tmp_path):
     assert stage["peak_memory_bytes"] > 10_000_000  # a Python process with pandas has more than 10 MB
 
 
-def test_problems_are_added_to_the_audit_once(tmp_path):
-    finish("01_data_splits", tmp_path, "image,path,problem,action\n")
-    run = runs.start("02_train", namespace_of("02_train", run_dir=str(tmp_path)))
-    row = pd.DataFrame([("007", "a/007.jpg", "gone", "left out")], columns=["image", "path", "problem", "action"])
+def test_photos_that_vanished_since_are_left_out_and_added_to_the_audit(tree, tmp_path):
+    table, _ = samples.read_ipd(tree.dir)
+    run = runs.start("01_data_splits", namespace_of("01_data_splits", run_dir=str(tmp_path), data_dir=str(tree.dir)))
+    run.write_table("splits.csv", table)
+    run.write_table("audit.csv", pd.DataFrame(columns=samples.PROBLEM_COLUMNS))
+    run.finish()
+    tree.photo(5).unlink()
     for _ in range(2):
-        run.add_problems(row)
-    assert run.read_table("audit.csv").values.tolist() == row.values.tolist()
+        run = runs.start("02_train", namespace_of("02_train", run_dir=str(tmp_path)))
+        kept, logits = run.load_scene_logits(table, *s2p.load_s2p())
+        assert len(kept) == len(logits) == 11
+        assert run.read_table("audit.csv")[["image", "action"]].values.tolist() == [["p5", "left out"]]
+    stopping = runs.start("02_train", namespace_of("02_train", run_dir=str(tmp_path), on_bad_photo="stop"))
+    with pytest.raises(ValueError, match=r"p5\.jpg"):
+        stopping.load_scene_logits(table, *s2p.load_s2p())
+    tree.photo(11).unlink()
+    tree.photo(10).unlink()
+    run = runs.start("02_train", namespace_of("02_train", run_dir=str(tmp_path)))
+    with pytest.raises(ValueError, match="'test' has no public"):
+        run.load_scene_logits(table, *s2p.load_s2p())
+
+
+def test_a_notebook_that_stopped_half_way_leaves_no_result_to_go_on_with(tmp_path):
+    finish("01_data_splits", tmp_path, "x")
+    finish("02_train", tmp_path, "x")
+    runs.start("02_train", namespace_of("02_train", run_dir=str(tmp_path), image_size=448))  # and is killed
+    assert RunFolder(tmp_path).manifest["parameters"]["image_size"] is None
+    with pytest.raises(FileNotFoundError, match="which 02_train writes"):
+        runs.start("03_evaluate", namespace_of("03_evaluate", run_dir=str(tmp_path)))
 
 
 def test_image_names_that_look_like_numbers_or_nothing_stay_text(tmp_path):
@@ -111,22 +136,28 @@ def test_image_names_that_look_like_numbers_or_nothing_stay_text(tmp_path):
     assert folder.read_table("t.csv")["image"].tolist() == ["007", "1e5", "NA", "nan"]
 
 
-def notebook_that_fails() -> nbformat.NotebookNode:
-    cells = [nbformat.v4.new_code_cell("x = 1"), nbformat.v4.new_code_cell("# divide\n1 / 0")]
+def notebook_with(code: str) -> nbformat.NotebookNode:
+    cells = [nbformat.v4.new_code_cell("x = 1"), nbformat.v4.new_code_cell(code)]
     kernel = {"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}}
     return nbformat.v4.new_notebook(cells=cells, metadata=kernel)
 
 
-def test_a_run_stops_at_the_first_failing_notebook_and_keeps_it(tmp_path, monkeypatch):
+@pytest.mark.parametrize(
+    ("code", "said"),
+    [
+        ("# divide\ny = 1 / 0", ["failed in cell In [3]", "ZeroDivisionError: division by zero", "    y = 1 / 0"]),
+        ("import os\nos._exit(1)", ["the kernel died", "memory"]),
+    ],
+)
+def test_a_run_stops_at_the_first_failing_notebook_and_keeps_it(tmp_path, monkeypatch, code, said):
     (tmp_path / "notebooks").mkdir()
     for name in NAMES:
-        nbformat.write(notebook_that_fails(), tmp_path / "notebooks" / f"{name}.ipynb")
+        nbformat.write(notebook_with(code), tmp_path / "notebooks" / f"{name}.ipynb")
     monkeypatch.setattr(runs, "ROOT", tmp_path)
     result = CliRunner().invoke(main, ["run", "--out", str(tmp_path / "out")])
     assert result.exit_code == 1
-    assert "01_data_splits failed in cell" in result.output
-    assert "ZeroDivisionError: division by zero" in result.output
-    assert "# divide" in result.output
+    assert "01_data_splits" in result.output
+    assert all(words in result.output for words in said)
     assert (tmp_path / "out" / "01_data_splits.ipynb").is_file()
     assert not (tmp_path / "out" / "02_train.ipynb").exists()
 
@@ -144,6 +175,7 @@ def test_the_command_refuses_unknown_parameters_before_it_starts(tmp_path):
         ({}, "needs data_dir"),
         ({"data_dir": "."}, "resnet50_places365.pth.tar"),
         ({"data_dir": ".", "weights": "nowhere.pth"}, "nowhere.pth not found"),
+        ({"dataset": "demo", "run_dir": "elsewhere"}, "--out"),
     ],
 )
 def test_what_a_real_run_lacks_is_said_before_any_work(tmp_path, given, said):
@@ -156,7 +188,7 @@ def test_what_a_real_run_lacks_is_said_before_any_work(tmp_path, given, said):
 
 def test_a_new_run_removes_the_results_of_the_old_one_but_not_the_cache(tmp_path, monkeypatch):
     for name in ("manifest.json", "report.html", "notes.txt"):
-        (tmp_path / name).write_text(json.dumps({}))
+        (tmp_path / name).write_text(json.dumps({"made_by": runs.MADE_BY}))
     (tmp_path / "scene_logits").mkdir()
     runs._remove_results(tmp_path, NAMES)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["notes.txt", "scene_logits"]
@@ -165,6 +197,10 @@ def test_a_new_run_removes_the_results_of_the_old_one_but_not_the_cache(tmp_path
 def test_a_folder_that_is_no_run_is_left_alone(tmp_path):
     (tmp_path / "report.html").write_text("somebody's")
     runs._remove_results(tmp_path, NAMES)
+    assert (tmp_path / "report.html").is_file()
+    (tmp_path / "manifest.json").write_text('{"name": "a web page"}')
+    with pytest.raises(ValueError, match="did not write"):
+        runs._remove_results(tmp_path, NAMES)
     assert (tmp_path / "report.html").is_file()
 
 

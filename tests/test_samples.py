@@ -64,6 +64,90 @@ def test_a_label_file_without_a_needed_column_names_it(tree, column):
         samples.read_ipd(tree.dir)
 
 
+def test_only_the_bad_row_of_a_mixed_column_is_named(tree):
+    tree.labels["Label 2-class"] = tree.labels["Label 2-class"].astype(object)
+    tree.labels.loc[5, "Label 2-class"] = "?"
+    tree.write()
+    with pytest.raises(ValueError, match=r"image p5 holds '\?' \(1 such"):
+        samples.read_ipd(tree.dir)
+
+
+def test_codes_written_as_floats_are_read(tree):
+    tree.labels["Label 2-class"] = tree.labels["Label 2-class"].astype(float)
+    tree.write()
+    assert len(samples.read_ipd(tree.dir)[0]) == 12
+
+
+@pytest.mark.parametrize("names", [["NA", "null"], ["007", "1e5"]])
+def test_names_that_look_like_numbers_or_nothing_are_names(tree, names):
+    for i, name in enumerate(names):
+        tree.labels.loc[i, "Image Name"] = name
+        tree.entries[i]["image"] = name
+    tree.write()
+    table, problems = samples.read_ipd(tree.dir)
+    assert problems.empty
+    assert set(names) <= set(table["image"])
+
+
+def test_names_written_as_numbers_in_the_photo_index_are_joined(tree):
+    tree.labels.loc[0, "Image Name"] = "4711"
+    tree.entries[0]["image"] = 4711
+    tree.write()
+    assert "4711" in set(samples.read_ipd(tree.dir)[0]["image"])
+
+
+@pytest.mark.parametrize("content", ["", '"a', b"Image Name\n\xe9\n"])
+def test_a_label_file_that_is_no_table_is_named(tree, content):
+    path = tree.annotations / "labels_splits.csv"
+    path.write_bytes(content if isinstance(content, bytes) else content.encode())
+    with pytest.raises(ValueError, match=r"labels_splits\.csv"):
+        samples.read_ipd(tree.dir)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        "{",
+        "[]",
+        '{"datasets": [], "annotations": []}',
+        '{"datasets": {}, "annotations": []}',
+        '{"datasets": {}, "annotations": [{"image": "a", "dataset": "vispr"}]}',
+        '{"datasets": {}, "annotations": [{"image": "a", "dataset": null, "fullpath": "a/b.jpg"}]}',
+    ],
+)
+def test_a_photo_index_that_cannot_be_used_is_named(tree, content):
+    (tree.annotations / "ipd_imgs_curated.json").write_text(content)
+    with pytest.raises(ValueError, match=r"ipd_imgs_curated\.json"):
+        samples.read_ipd(tree.dir)
+
+
+def test_a_path_with_a_dot_is_the_same_path(tree):
+    tree.entries[0]["fullpath"] = "./batch00/p0.jpg"
+    tree.write()
+    assert samples.read_ipd(tree.dir)[1].empty
+
+
+def test_a_name_in_two_other_batches_is_not_guessed(tree):
+    for batch in ("batch07", "batch08"):
+        other = tree.dir / "curated_picalert" / "imgs" / batch
+        other.mkdir()
+        (other / "p6.jpg").write_bytes(tree.photo(6).read_bytes())
+    tree.photo(6).unlink()
+    table, problems = samples.read_ipd(tree.dir)
+    assert "p6" not in set(table["image"])
+    assert "batch07/p6.jpg, batch08/p6.jpg" in problems["problem"][0]
+
+
+def test_published_folds_show_sizes_shares_and_the_common_test(tree):
+    tree.labels["Fold 1"] = tree.labels["Fold 0"].map({0: 1, 1: 0, 2: 2})
+    tree.labels["Fold 2"] = tree.labels["Fold 0"].map({0: 2, 1: 0, 2: 1})
+    tree.write()
+    folds = samples.published_folds(tree.dir).set_index("fold")
+    assert folds.loc["Fold 0", ["train", "val", "test"]].tolist() == [6, 3, 3]
+    assert folds.loc["Fold 0", "private_percent_train"] == 33.33
+    assert folds["same_test"].tolist() == [True, True, False]
+
+
 def test_an_unknown_fold_names_the_columns_that_exist(tree):
     with pytest.raises(ValueError, match=r"Fold 7.*Fold 0"):
         samples.read_ipd(tree.dir, fold=7)
@@ -86,7 +170,7 @@ def test_a_row_without_a_name_is_refused(tree):
 def test_an_unknown_label_code_is_refused(tree):
     tree.labels.loc[3, "Label 2-class"] = 5
     tree.write()
-    with pytest.raises(ValueError, match=r"image p3 holds 5.*allowed: \[0, 1, -1\]"):
+    with pytest.raises(ValueError, match=r"image p3 holds '5'.*allowed: \[0, 1, -1\]"):
         samples.read_ipd(tree.dir)
 
 
