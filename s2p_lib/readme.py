@@ -64,7 +64,11 @@ def costs_block() -> str:
     suite = ElementTree.parse(ROOT / "outputs" / "tests.xml").getroot().find("testsuite")
     rows = [
         ("set-up of `.venv`, by whichever comes first", _minutes(install_s), f"{_gigabytes('.venv'):.1f} GB"),
-        ("`make reproduce`, once set up", _minutes(run_s), f"{_gigabytes('outputs/demo', 'outputs/demo_dataset'):.2f} GB"),
+        (
+            "`make reproduce`, once set up",
+            _minutes(run_s),
+            f"{_gigabytes('outputs/demo', 'outputs/demo_dataset'):.2f} GB",
+        ),
         (f"`make test`, once set up ({suite.get('tests')} tests)", _minutes(float(suite.get("time"))), "-"),
     ]
     return markdown_table(["what", "time", "disk"], rows)
