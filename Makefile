@@ -3,6 +3,8 @@ PYTHON ?= python3.11
 BIN := .venv/bin
 INSTALLED := .venv/.installed
 SOURCES := $(wildcard notebooks/*.ipynb s2p_lib/*.py s2p_lib/*/*.py s2p_lib/*.safetensors s2p_lib/templates/*)
+# JupyterLab asks the network for updates unless told not to.
+OFFLINE := --LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate
 
 .PHONY: reproduce test lab bench readme lock
 
@@ -18,7 +20,7 @@ test: $(INSTALLED)
 	$(BIN)/pytest tests --junitxml=outputs/tests.xml
 
 lab: $(INSTALLED)
-	$(BIN)/jupyter lab --notebook-dir notebooks
+	$(BIN)/jupyter lab --notebook-dir notebooks $(OFFLINE)
 
 bench: $(INSTALLED)
 	$(BIN)/s2p bench
