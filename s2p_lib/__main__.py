@@ -63,6 +63,8 @@ def _show(run_dir: Path) -> None:
         text = result_text(folder)
     except FileNotFoundError as error:
         raise click.ClickException(str(error)) from None
+    if changed := runs.changed_inputs(folder, "06_report"):
+        click.echo(f"report.html is older than {', '.join(changed)}: run notebook 06_report again")
     for name, value in folder.manifest["parameters"].items():
         if value != runs.Parameters.model_fields[name].default:
             click.echo(f"parameter {name} = {value}")

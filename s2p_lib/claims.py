@@ -85,7 +85,7 @@ def facts_of(run: RunFolder) -> dict:
 
 def deviations_of(run: RunFolder) -> dict[str, str]:
     """In what a run differs from the card's experiment: name -> ``ours, not theirs``; empty if it may be compared."""
-    counts = count_labels(run.read_table("splits.csv"))
+    counts = count_labels(run.read_table("predictions.csv"))
     found = {
         "dataset": run.parameter("dataset"),
         "labelled photos": _counts(counts.loc["all"].to_dict()),

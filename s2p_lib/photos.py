@@ -100,7 +100,7 @@ def one_row_per_image(problems: list[pd.DataFrame]) -> pd.DataFrame:
         return table
     merged = table.groupby("image", sort=False, as_index=False).agg(
         path=("path", "last"),
-        problem=("problem", "; ".join),
+        problem=("problem", lambda texts: "; ".join(dict.fromkeys(texts))),
         action=("action", "min"),  # "left out" < "used"
     )
     return merged[PROBLEM_COLUMNS]
@@ -111,10 +111,10 @@ def _check_photo(path: Path) -> tuple[str | None, int | None, int | None, str | 
         width, height = open_photo(path).size
         return file_sha256(path), width, height, None
     except UNREADABLE as error:
-        return None, None, None, _problem_of(path, error)
+        return None, None, None, problem_of(path, error)
 
 
-def _problem_of(path: Path, error: Exception) -> str:
+def problem_of(path: Path, error: Exception) -> str:
     """A short reason without the machine's path in it."""
     if not path.exists():
         return "missing file"

@@ -67,7 +67,8 @@ def write_failures_page(run: RunFolder, failures: pd.DataFrame, n_photos: int, m
 
 def write_report(run: RunFolder) -> None:
     """``report.html``: verdicts first, then what they rest on, as one page that needs no other file."""
-    predictions = run.read_table("predictions.csv").query("split == 'test'")
+    predicted = run.read_table("predictions.csv")
+    predictions = predicted[predicted["split"] == "test"]
     failures = run.read_table("failures.csv")
     history = run.read_table("history.csv")
     claims = run.read_table("claims.csv").fillna("")
@@ -90,7 +91,7 @@ def write_report(run: RunFolder) -> None:
         training=run.manifest["training"],
         outcomes=failures["outcome"].value_counts().to_dict(),
         worst=_gallery(failures.head(8), run.data_dir),
-        splits=count_labels(run.read_table("splits.csv")).reset_index().to_dict("records"),
+        splits=count_labels(predicted).reset_index().to_dict("records"),
         problems=run.read_table("audit.csv")["problem"].str.split(":").str[0].value_counts().to_dict(),
         emissions=emissions.to_dict("records"),
         questions=OPEN_QUESTIONS,

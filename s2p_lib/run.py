@@ -5,12 +5,14 @@ import difflib
 import os
 import platform
 import resource
+import subprocess
 import sys
 import textwrap
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated, Literal
@@ -22,7 +24,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from s2p_lib import carbon
 from s2p_lib.photos import file_sha256, one_row_per_image, stop_on_bad_photo
 from s2p_lib.run_folder import ROOT, RunFolder, check_data_dir, default_backbone
-from s2p_lib.samples import check_samples
+from s2p_lib.samples import check_samples, read_ipd
 
 MADE_BY = "s2p_lib"  # marks a manifest.json as ours
 
@@ -44,7 +46,9 @@ class Parameters(BaseModel):
     seed: int = Field(789, ge=0, description="of the head's first weights and the order of the batches")
     batch_size: int = Field(100, ge=1, description="photos in a training batch of the head")
     lr: float = Field(0.001, gt=0, description="first learning rate of Adam")
-    patience: int = Field(10, ge=0, description="epochs without a better validation loss before lr is halved")
+    patience: int = Field(
+        10, ge=0, description="lr is halved after more epochs than this without a better validation loss"
+    )
     min_lr: float = Field(1e-5, gt=0, description="training ends when lr falls below")
     max_epochs: int = Field(1000, ge=1, description="training ends after so many epochs")
     max_hours: float = Field(12, gt=0, description="training ends after so many hours")
@@ -157,10 +161,17 @@ class Run(RunFolder):
         kept, logits, problems = drop_unreadable(samples, logits, unreadable)
         if len(problems):
             print(f"{len(problems)} of {len(samples)} photos cannot be read any more and are left out, see audit.csv")
-            self.write_table("audit.csv", one_row_per_image([self.read_table("audit.csv"), problems]))
+            self._extend_audit(problems)
         stop_on_bad_photo(problems, self.parameter("on_bad_photo"))
         check_samples(kept)
         return kept, logits
+
+    def _extend_audit(self, problems: pd.DataFrame) -> None:
+        """Add rows to the audit.csv of 01_data_splits, whose recorded hash follows."""
+        self.write_table("audit.csv", one_row_per_image([self.read_table("audit.csv"), problems]))
+        done = self.manifest["notebooks"]["01_data_splits"]
+        done["writes"] |= self._hashes(("audit.csv",))
+        self.update_manifest("notebooks", {"01_data_splits": done})
 
     @contextmanager
     def stage(self, name: str) -> Iterator[None]:
@@ -183,7 +194,8 @@ class Run(RunFolder):
         done["duration_s"] = time.monotonic() - self._started
         given = self.p.model_dump(include=set(NOTEBOOKS[self.notebook].parameters) - {"run_dir"})
         self.update_manifest("parameters", given)
-        self.update_manifest("notebooks", {self.notebook: done})
+        finished = self.manifest["notebooks"] | {self.notebook: done}
+        self.update_manifest("notebooks", {name: finished.pop(name) for name in NOTEBOOKS if name in finished})
         self.update_manifest("machine", describe_machine())
         print(f"{self.notebook} wrote {', '.join(io.writes)}")
 
@@ -205,9 +217,16 @@ class Run(RunFolder):
             again = f"Run {by} with the same run_dir, or all notebooks: s2p run --out {self.p.run_dir}"
             if not self.path(name).is_file() or by not in done:
                 raise FileNotFoundError(f"{self.notebook} reads {name}, which {by} writes into {self.dir}. {again}")
-            stale = [n for n, sha256 in done[by]["reads"].items() if file_sha256(self.path(n)) != sha256]
-            if stale:
+            if file_sha256(self.path(name)) != done[by]["writes"][name]:
+                raise ValueError(f"{name} is not as {by} wrote it. {again}")
+            if stale := changed_inputs(self, by):
                 raise ValueError(f"{name} was made by {by} from another {', '.join(stale)} than is there now. {again}")
+
+
+def changed_inputs(run: RunFolder, notebook: str) -> list[str]:
+    """Files that have changed, or gone, since ``notebook`` read them to make its own."""
+    read = run.manifest["notebooks"][notebook]["reads"]
+    return [n for n, sha256 in read.items() if not run.path(n).is_file() or file_sha256(run.path(n)) != sha256]
 
 
 def start(notebook: str, namespace: Mapping) -> Run:
@@ -282,7 +301,7 @@ class NotebookFailed(RuntimeError):
 
 
 def describe_machine() -> dict:
-    """Versions of what decides the figures, and the hardware."""
+    """Versions of what decides the figures, the hardware, and when."""
     import torch
 
     packages = ("torch", "torchvision", "numpy", "pandas", "scikit-learn", "pillow", "papermill", "codecarbon")
@@ -292,7 +311,17 @@ def describe_machine() -> dict:
         "system": platform.platform(),
         "cpu_cores": os.cpu_count(),
         "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
+        "commit": _git_commit(),
+        "finished_utc": datetime.now(UTC).isoformat(timespec="seconds"),
     }
+
+
+def _git_commit() -> str | None:
+    """The commit of this checkout, marked if files differ from it; None outside git."""
+    done = subprocess.run(
+        ["git", "describe", "--always", "--dirty", "--abbrev=40"], cwd=ROOT, capture_output=True, text=True
+    )
+    return done.stdout.strip() or None
 
 
 def peak_memory_bytes() -> int:
@@ -302,12 +331,17 @@ def peak_memory_bytes() -> int:
 
 
 def _check_before_work(p: Parameters) -> None:
-    """Find what is missing now, not after an hour of reading photos."""
-    from s2p_lib.model import check_weights, choose_device
+    """Find what is missing or wrong now: before old results are removed, and not after an hour of reading photos."""
+    from s2p_lib.model import check_weights, choose_device, read_backbone_weights
 
     check_data_dir(p.dataset, p.data_dir)
     check_weights(p.backbone or default_backbone(p.dataset), None if p.weights is None else ROOT / p.weights)
+    if p.weights is not None:
+        read_backbone_weights(ROOT / p.weights)
     choose_device(p.device)
+    carbon.grid_factor_kg_per_kwh(p.country)
+    if p.data_dir is not None:
+        read_ipd(ROOT / p.data_dir, p.fold)
 
 
 def _remove_results(run_dir: Path, names: tuple[str, ...]) -> None:

@@ -20,7 +20,7 @@ import safetensors.numpy
 import torch
 
 from s2p_lib.model import S2P, SCENES, fingerprint
-from s2p_lib.photos import UNREADABLE, file_sha256, open_photo
+from s2p_lib.photos import UNREADABLE, file_sha256, open_photo, problem_of
 from s2p_lib.progress import progress
 from s2p_lib.samples import PROBLEM_COLUMNS
 
@@ -133,7 +133,7 @@ def _hash_photo(path: Path) -> _Photo:
     try:
         return _Photo(path, file_sha256(path), None)
     except OSError as error:
-        return _Photo(path, None, f"unreadable: {type(error).__name__}: {error.strerror}")
+        return _Photo(path, None, problem_of(path, error))
 
 
 def _run_backbone(
@@ -173,7 +173,7 @@ def _load(sha256: str, path: Path, transform) -> tuple[str, torch.Tensor | None,
     try:
         return sha256, transform(open_photo(path)), None
     except UNREADABLE as error:
-        return sha256, None, f"unreadable: {type(error).__name__}"
+        return sha256, None, problem_of(path, error)
 
 
 def _ahead(pool: ThreadPoolExecutor, work: Callable, items: Iterable, n: int) -> Iterator:

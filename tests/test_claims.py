@@ -50,7 +50,7 @@ def ipd_run(tmp_path) -> RunFolder:
     for label in CLASSES:
         counts["train", label] -= counts["test", label]
     rows = [row for row, n in counts.items() for _ in range(n)]
-    run.write_table("splits.csv", pd.DataFrame(rows, columns=["split", "label"]).assign(image="x"))
+    run.write_table("predictions.csv", pd.DataFrame(rows, columns=["split", "label"]).assign(image="x"))
     return run
 
 
@@ -67,7 +67,7 @@ def test_another_setting_is_a_deviation(ipd_run, name, value):
 
 
 def test_a_part_of_ipd_is_a_deviation(ipd_run):
-    ipd_run.write_table("splits.csv", ipd_run.read_table("splits.csv").iloc[1:])
+    ipd_run.write_table("predictions.csv", ipd_run.read_table("predictions.csv").iloc[1:])
     assert set(claims.deviations_of(ipd_run)) == {"labelled photos", "test photos"}
 
 

@@ -75,6 +75,21 @@ def test_results_made_from_another_split_are_refused(tmp_path):
         runs.start("03_evaluate", namespace_of("03_evaluate", run_dir=str(tmp_path)))
 
 
+def test_a_result_that_was_changed_by_hand_is_refused(tmp_path):
+    finish("01_data_splits", tmp_path, "as written")
+    (tmp_path / "splits.csv").write_text("as edited")
+    with pytest.raises(ValueError, match=r"splits\.csv is not as 01_data_splits wrote it"):
+        runs.start("02_train", namespace_of("02_train", run_dir=str(tmp_path)))
+
+
+def test_files_that_changed_after_a_notebook_read_them_are_named(tmp_path):
+    finish("01_data_splits", tmp_path, "first")
+    finish("02_train", tmp_path, "x")
+    assert runs.changed_inputs(RunFolder(tmp_path), "02_train") == []
+    finish("01_data_splits", tmp_path, "second")
+    assert runs.changed_inputs(RunFolder(tmp_path), "02_train") == ["splits.csv"]
+
+
 def test_a_notebook_that_forgets_an_output_does_not_finish(tmp_path):
     run = runs.start("01_data_splits", namespace_of("01_data_splits", run_dir=str(tmp_path)))
     run.write_text("splits.csv", "")
@@ -110,7 +125,8 @@ def test_photos_that_vanished_since_are_left_out_and_added_to_the_audit(tree, tm
         run = runs.start("02_train", namespace_of("02_train", run_dir=str(tmp_path)))
         kept, logits = run.load_scene_logits(table, *s2p.load_s2p())
         assert len(kept) == len(logits) == 11
-        assert run.read_table("audit.csv")[["image", "action"]].values.tolist() == [["p5", "left out"]]
+        row = ["p5", "curated_picalert/imgs/batch00/p5.jpg", "missing file", "left out"]
+        assert run.read_table("audit.csv").values.tolist() == [row]
     stopping = runs.start("02_train", namespace_of("02_train", run_dir=str(tmp_path), on_bad_photo="stop"))
     with pytest.raises(ValueError, match=r"p5\.jpg"):
         stopping.load_scene_logits(table, *s2p.load_s2p())
@@ -176,14 +192,20 @@ def test_the_command_refuses_unknown_parameters_before_it_starts(tmp_path):
         ({"data_dir": "."}, "resnet50_places365.pth.tar"),
         ({"data_dir": ".", "weights": "nowhere.pth"}, "nowhere.pth not found"),
         ({"dataset": "demo", "run_dir": "elsewhere"}, "--out"),
+        ({"dataset": "demo", "data_dir": "/nowhere"}, "parent folder of curated_ipd"),
+        ({"dataset": "demo", "country": "XXX"}, "'XXX' is unknown"),
+        ({"dataset": "demo", "weights": __file__}, "was not read"),
     ],
 )
-def test_what_a_real_run_lacks_is_said_before_any_work(tmp_path, given, said):
+def test_what_a_run_lacks_is_said_before_any_work_and_before_old_results_go(tmp_path, given, said):
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "manifest.json").write_text(json.dumps({"made_by": runs.MADE_BY}))
+    (tmp_path / "out" / "report.html").write_text("the report of last week")
     options = [part for name, value in ({"dataset": "ipd"} | given).items() for part in ("-p", name, value)]
     result = CliRunner().invoke(main, ["run", "--out", str(tmp_path / "out"), *options])
     assert result.exit_code == 1
     assert said in result.output
-    assert not list(tmp_path.glob("out/*.ipynb"))
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["manifest.json", "report.html"]
 
 
 def test_a_new_run_removes_the_results_of_the_old_one_but_not_the_cache(tmp_path, monkeypatch):
