@@ -31,6 +31,8 @@ CARD_SETTINGS = {
     "min_lr": 1e-5,
     "max_epochs": 1000,
     "max_hours": 12.0,
+    "weight_loss": False,
+    "init_checkpoint": None,
 }
 
 # Two decimals are printed, so a figure stands for anything that rounds to it.

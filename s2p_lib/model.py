@@ -162,10 +162,18 @@ def write_checkpoint(path: str | Path, model: S2P, measure: float, epoch: int, k
     os.replace(part, path)
 
 
+def read_checkpoint(path: str | Path) -> dict:
+    """A checkpoint in the released format; ValueError if it has no S2P head."""
+    content = read_torch_file(path)
+    if "scene_to_privacy_layer.weight" not in content.get("net", {}):
+        raise ValueError(f"{path} is no S2P checkpoint: it needs 'net' with backbone.* and scene_to_privacy_layer.*")
+    return content
+
+
 def load_checkpoint(path: str | Path, backbone: str, image_size: int | None = None) -> tuple[S2P, transforms.Compose]:
     """A trained model and its transform from a checkpoint in the released format."""
+    state = read_checkpoint(path)["net"]
     model, transform = load_s2p(backbone, weights=path, image_size=image_size)
-    state = read_torch_file(path)["net"]
     head = {name: state[f"scene_to_privacy_layer.{name}"] for name in ("weight", "bias")}
     model.scene_to_privacy_layer.load_state_dict(head)
     return model, transform

@@ -52,6 +52,8 @@ class Parameters(BaseModel):
     min_lr: float = Field(1e-5, gt=0, description="training ends when lr falls below")
     max_epochs: int = Field(1000, ge=1, description="training ends after so many epochs")
     max_hours: float = Field(12, gt=0, description="training ends after so many hours")
+    weight_loss: bool = Field(False, description="weigh each class by 1 - its share of the training photos")
+    init_checkpoint: str | None = Field(None, description="start head and backbone from this checkpoint")
     device: Literal["auto", "cpu", "cuda", "mps"] = Field("auto", description="auto, cpu, cuda or mps")
     workers: Annotated[int, Field(ge=0)] | Literal["auto"] = Field("auto", description="threads that decode photos")
     country: str = Field("GBR", description="three-letter code of the country whose grid factor is used")
@@ -86,6 +88,8 @@ NOTEBOOKS = {
             "min_lr",
             "max_epochs",
             "max_hours",
+            "weight_loss",
+            "init_checkpoint",
             "on_bad_photo",
             "device",
             "workers",
@@ -332,11 +336,14 @@ def peak_memory_bytes() -> int:
 
 def _check_before_work(p: Parameters) -> None:
     """Find what is missing or wrong now: before old results are removed, and not after an hour of reading photos."""
-    from s2p_lib.model import check_weights, choose_device, read_backbone_weights
+    from s2p_lib.model import check_weights, choose_device, read_backbone_weights, read_checkpoint
 
     check_data_dir(p.dataset, p.data_dir)
-    check_weights(p.backbone or default_backbone(p.dataset), None if p.weights is None else ROOT / p.weights)
-    if p.weights is not None:
+    backbone, given = p.backbone or default_backbone(p.dataset), p.init_checkpoint or p.weights
+    check_weights(backbone, None if given is None else ROOT / given)
+    if p.init_checkpoint is not None:
+        read_checkpoint(ROOT / p.init_checkpoint)
+    elif p.weights is not None:
         read_backbone_weights(ROOT / p.weights)
     choose_device(p.device)
     carbon.grid_factor_kg_per_kwh(p.country)

@@ -65,9 +65,9 @@ class RunFolder:
         """The backbone's name, as given or by default."""
         return self.parameter("backbone") or default_backbone(self.parameter("dataset"))
 
-    @property
-    def weights(self) -> Path | None:
-        given = self.parameter("weights")
+    def given_file(self, name: str) -> Path | None:
+        """The file that a parameter such as ``weights`` names; None if it was not given."""
+        given = self.parameter(name)
         return None if given is None else ROOT / given
 
 

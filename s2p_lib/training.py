@@ -29,6 +29,7 @@ class Settings:
     max_epochs: int = 1000
     max_hours: float = 12.0
     seed: int = 789
+    weight_loss: bool = False  # weigh each class c by 1 - n_c / N of the training photos, as the released option does
 
 
 @dataclass(frozen=True)
@@ -75,6 +76,7 @@ def fit_head(
     (train_x, train_y), (val_x, val_y) = _as_tensors(*train), _as_tensors(*val)
     optimiser = torch.optim.Adam(head.parameters(), lr=settings.lr)
     plateau = torch.optim.lr_scheduler.ReduceLROnPlateau(optimiser, factor=settings.factor, patience=settings.patience)
+    weights = class_weights(train_y) if settings.weight_loss else None
     # Two generators with one seed each, as the released code resets the seed before it builds each loader.
     train_order = torch.Generator().manual_seed(settings.seed)
     val_order = torch.Generator().manual_seed(settings.seed)
@@ -82,8 +84,8 @@ def fit_head(
     with progress(total=settings.max_epochs, desc="epochs", unit="epoch") as bar:
         while not stopped:
             lr = optimiser.param_groups[0]["lr"]
-            train_loss, train_ba = _epoch(head, train_x, train_y, settings.batch_size, train_order, optimiser)
-            val_loss, val_ba = _epoch(head, val_x, val_y, settings.batch_size, val_order)
+            train_loss, train_ba = _epoch(head, train_x, train_y, settings, weights, train_order, optimiser)
+            val_loss, val_ba = _epoch(head, val_x, val_y, settings, weights, val_order)
             plateau.step(val_loss)
             if best is None or val_ba >= best[1]:
                 best = len(rows), val_ba, deepcopy(head)
@@ -113,14 +115,19 @@ def predict(head: nn.Linear, scene_logits: np.ndarray) -> np.ndarray:
     return privacy_logits.softmax(dim=1)[:, CLASSES.index("private")].numpy()
 
 
-def _epoch(head, x, y, batch_size, order: torch.Generator, optimiser=None) -> tuple[float, float]:
+def class_weights(labels: torch.Tensor) -> torch.Tensor:
+    """[2] float32: 1 - n_c / N for private and public, from int64 labels [N]; the rarer class weighs more."""
+    return 1 - torch.bincount(labels, minlength=len(CLASSES)) / len(labels)
+
+
+def _epoch(head, x, y, settings: Settings, weights, order: torch.Generator, optimiser=None) -> tuple[float, float]:
     """One pass in shuffled batches; trains if there is an optimiser. Mean of batch losses, balanced accuracy."""
     permutation = torch.randperm(len(x), generator=order)
     losses, hits = [], []
     with torch.set_grad_enabled(optimiser is not None):
-        for batch in permutation.split(batch_size):
+        for batch in permutation.split(settings.batch_size):
             logits = head(x[batch])
-            loss = nn.functional.cross_entropy(logits, y[batch])
+            loss = nn.functional.cross_entropy(logits, y[batch], weight=weights)
             if optimiser is not None:
                 optimiser.zero_grad(set_to_none=True)
                 loss.backward()
@@ -152,6 +159,7 @@ def settings_beside_card(settings: Settings, trained: Trained, parameters: dict[
         "minimum learning rate": ("1e-05", f"{settings.min_lr:g}"),
         "batch size": ("100", f"{settings.batch_size}"),
         "maximum epochs, hours": ("1000, 12", f"{settings.max_epochs}, {settings.max_hours:g}"),
+        "class-weighted loss": ("no", "yes" if settings.weight_loss else "no"),
         "seed": ("789", f"{settings.seed}"),
         "epochs": ("117", f"{len(trained.history)}"),
         "parameters optimised": ("732", f"{parameters['optimised']:,}"),

@@ -202,6 +202,12 @@ def test_a_checkpoint_round_trip_gives_the_same_predictions(tmp_path):
     assert {name.split(".")[0] for name in content["net"]} == {"backbone", "scene_to_privacy_layer"}
 
 
+def test_a_file_without_a_head_is_no_checkpoint(tmp_path):
+    torch.save({"state_dict": {"module.fc.bias": torch.zeros(365)}}, tmp_path / "weights.pth")
+    with pytest.raises(ValueError, match="is no S2P checkpoint"):
+        s2p.load_checkpoint(tmp_path / "weights.pth", "demo")
+
+
 def test_the_fingerprint_sees_weights_batchnorm_and_image_size():
     model, transform = s2p.load_s2p("demo")
     prints = {s2p.fingerprint(model, transform), s2p.fingerprint(model, s2p.photo_transform(96))}

@@ -111,6 +111,18 @@ def test_a_notebook_runs_alone_from_another_folder(executed, tmp_path):
     assert executed.path("metrics.json").read_bytes() == before
 
 
+def test_training_goes_on_from_a_checkpoint(executed, small_demo, tmp_path):
+    """One epoch from the trained head starts at a lower loss than one from a fresh head."""
+    checkpoint = tmp_path / "checkpoint.pth"
+    checkpoint.write_bytes(executed.path("checkpoint.pth").read_bytes())
+    given = {"data_dir": str(small_demo), "max_epochs": 1, "init_checkpoint": str(checkpoint)}
+    run = RunFolder(tmp_path / "run")
+    run_notebooks(run.dir, given, names=NAMES[:2])
+    first_epochs = [folder.read_table("history.csv")["train_loss"][0] for folder in (run, executed)]
+    assert first_epochs[0] < first_epochs[1]
+    assert "checkpoint.pth" in run.manifest["inputs"]
+
+
 def test_papermill_with_an_unknown_parameter_stops_the_notebook(executed, tmp_path):
     with pytest.raises(papermill.PapermillExecutionError, match="Did you mean 'country'"):
         papermill.execute_notebook(

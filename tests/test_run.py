@@ -195,6 +195,7 @@ def test_the_command_refuses_unknown_parameters_before_it_starts(tmp_path):
         ({"dataset": "demo", "data_dir": "/nowhere"}, "parent folder of curated_ipd"),
         ({"dataset": "demo", "country": "XXX"}, "'XXX' is unknown"),
         ({"dataset": "demo", "weights": __file__}, "was not read"),
+        ({"dataset": "demo", "init_checkpoint": __file__}, "was not read"),
     ],
 )
 def test_what_a_run_lacks_is_said_before_any_work_and_before_old_results_go(tmp_path, given, said):

@@ -8,6 +8,7 @@ import pytest
 import torch
 import torchvision
 from sklearn.linear_model import LogisticRegression
+from sklearn.metrics import log_loss
 from torch import nn
 
 from s2p_lib import model as s2p
@@ -99,6 +100,22 @@ def test_the_epoch_loss_is_the_plain_mean_of_batch_means():
     # 1e-6: float32; a mean over photos instead would differ in the second digit
     assert trained.history["val_loss"][0] == pytest.approx(np.mean(losses), rel=1e-6)
     assert abs(losses[0] - losses[1]) > 1e-3
+
+
+def test_weighted_loss_counts_the_rarer_class_more():
+    """As scikit-learn's log_loss with the weight of its class for each photo."""
+    part = made_part(1, 90)
+    y = training.encode_labels(part[1])
+    weights = training.class_weights(y)
+    assert weights.tolist() == pytest.approx([(part[1] == "public").mean(), (part[1] == "private").mean()])
+    settings = Settings(max_epochs=1, lr=1e-12, min_lr=1e-20, weight_loss=True)
+    trained = training.fit_head(new_head(), part, part, settings)
+    p_private = training.predict(new_head(), part[0])
+    expected = log_loss(y, np.column_stack([p_private, 1 - p_private]), sample_weight=weights[y], labels=[0, 1])
+    # 1e-5: float32 against float64
+    assert trained.history["val_loss"][0] == pytest.approx(expected, rel=1e-5)
+    plain = training.fit_head(new_head(), part, part, Settings(max_epochs=1, lr=1e-12, min_lr=1e-20))
+    assert abs(plain.history["val_loss"][0] - expected) > 1e-3
 
 
 def test_a_long_training_nears_the_convex_optimum():
