@@ -92,7 +92,11 @@ def write_report(run: RunFolder) -> None:
         outcomes=failures["outcome"].value_counts().to_dict(),
         worst=_gallery(failures.head(8), run.data_dir),
         splits=count_labels(predicted).reset_index().to_dict("records"),
-        problems=run.read_table("audit.csv")["problem"].str.split(":").str[0].value_counts().to_dict(),
+        problems=run.read_table("audit.csv")["problem"]
+        .str.extract("([^:;(]+)")[0]
+        .str.strip()
+        .value_counts()
+        .to_dict(),
         emissions=emissions.to_dict("records"),
         questions=OPEN_QUESTIONS,
         manifest=run.manifest,
