@@ -42,9 +42,6 @@ class SceneLogitCache:
     def __contains__(self, sha256: str) -> bool:
         return sha256 in self._place
 
-    def __len__(self) -> int:
-        return len(self._place)
-
     def add(self, hashes: list[str], logits: np.ndarray) -> None:
         """Append one shard; it appears under its name only when complete."""
         digests = np.array([list(bytes.fromhex(h)) for h in hashes], dtype=np.uint8)
