@@ -52,7 +52,7 @@ def _from_here(name: str, value: str) -> str | None:
     """Parameters arrive as text; a path means relative to where the command was typed."""
     if value.lower() == "none":
         return None
-    return str(Path(value).resolve()) if name in ("data_dir", "weights", "init_checkpoint") else value
+    return str(Path(value).resolve()) if name in ("data_dir", "weights", "init_checkpoint", "config") else value
 
 
 def _show(run_dir: Path) -> None:

@@ -16,7 +16,7 @@ import pandas as pd
 from s2p_lib import demo_scenes
 from s2p_lib.metrics import CORRECT, FALSE_PRIVATE, MISSED_PRIVATE, outcomes
 from s2p_lib.progress import progress
-from s2p_lib.samples import IPD_LABELS, stratified_splits
+from s2p_lib.samples import labels_splits, stratified_splits
 
 DEMO_SEED = 2025
 PHOTOS_PER_BATCH = 250  # the published trees allow 1,000; fewer here, so that there are several folders
@@ -183,11 +183,7 @@ def _write_annotations(table: pd.DataFrame, data_dir: Path) -> None:
     """The two published annotation files of IPD, and the demo's own record of what was drawn."""
     folder = data_dir / "curated_ipd" / "annotations"
     folder.mkdir(parents=True)
-    codes = {name: code for code, name in IPD_LABELS.items()}
-    splits = table.filter(regex="^(Final|Fold)")
-    labels = pd.DataFrame({"ID": range(len(table)), "Image Name": table["image"]})
-    labels["Label 2-class"] = table["label"].map(codes)
-    labels.join(splits).to_csv(folder / "labels_splits.csv", index=False)
+    labels_splits(table, table.filter(regex="^(Final|Fold)")).to_csv(folder / "labels_splits.csv", index=False)
     entries = [
         {"image": row.image, "dataset": row.source, "fullpath": f"{row.batch}/{row.image}.jpg"}
         for row in table.itertuples(index=False)

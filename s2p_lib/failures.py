@@ -5,20 +5,18 @@ import pandas as pd
 from torch import nn
 
 from s2p_lib.metrics import CORRECT, outcomes
-from s2p_lib.model import SCENES
-from s2p_lib.samples import CLASSES
+from s2p_lib.model import SCENES, log_odds_of_private
 
 
 def scene_contributions(head: nn.Linear, scene_logits: np.ndarray, mean_logits: np.ndarray) -> np.ndarray:
     """[N, 365] float64: how much each scene moves a photo's margin away from that of the mean photo.
 
-    The margin is the private minus the public logit. It is linear in the scene logits x: with w the difference of
-    the two weight rows, the contribution of scene s is w_s (x_s - mean_s), positive towards private. They add up
-    to the margin of the photo minus the margin of ``mean_logits`` [365].
+    The margin is the log-odds of private (private minus public logit). It is linear in the scene logits x: with w
+    its weights, the contribution of scene s is w_s (x_s - mean_s), positive towards private. They add up to the
+    margin of the photo minus the margin of ``mean_logits`` [365].
     """
-    weight = head.weight.detach().double().cpu().numpy()
-    difference = weight[CLASSES.index("private")] - weight[CLASSES.index("public")]
-    return (scene_logits.astype(np.float64) - mean_logits) * difference
+    weight, _ = log_odds_of_private(head)
+    return (scene_logits.astype(np.float64) - mean_logits) * weight.numpy()
 
 
 def failures_table(

@@ -20,6 +20,9 @@ CARD_PERCENT = {
 }
 
 
+# The measures that can pick the kept epoch, named as in the released configuration.
+MEASURES = ("balanced_accuracy", "accuracy", "macro_f1_score", "weighted_f1_score")
+
 N_RESAMPLES, BOOTSTRAP_SEED = 10_000, 789
 
 MISSED_PRIVATE, FALSE_PRIVATE, CORRECT = "missed private", "false private", "correct"
@@ -61,6 +64,19 @@ def metrics_of_counts(counts: np.ndarray) -> dict[str, np.ndarray]:
         figures |= {f"{name}_precision": precision[..., i], f"{name}_recall": recall[..., i], f"{name}_f1": f1[..., i]}
     figures |= {"precision": precision.mean(-1), "balanced_accuracy": recall.mean(-1)}
     return figures | {"accuracy": hits.sum(-1) / counts.sum((-2, -1))}
+
+
+def measures_of_counts(counts: np.ndarray) -> dict[str, np.ndarray]:
+    """The ``MEASURES`` from confusion counts [..., 2, 2] (rows labels, columns predictions), each of shape [...].
+
+    The macro F1 is the plain mean of the two classes' F1, the weighted F1 their mean weighted by the labelled photos.
+    """
+    counts = np.asarray(counts, dtype=float)
+    figures = metrics_of_counts(counts)
+    f1 = np.stack([figures["private_f1"], figures["public_f1"]], axis=-1)
+    share = counts.sum(-1) / counts.sum((-2, -1))[..., None]
+    values = figures["balanced_accuracy"], figures["accuracy"], f1.mean(-1), (f1 * share).sum(-1)
+    return dict(zip(MEASURES, values))
 
 
 def bootstrap_intervals(

@@ -23,6 +23,8 @@ PACKAGE = Path(__file__).parent
 SCENES = tuple((PACKAGE / "places365_categories.txt").read_text().split())  # in the order of the scene logits
 
 HEAD_PARAMETERS = 732  # = 365 * 2 weights + 2 biases; printed on the card as "optimised"
+HEAD_NAMES = ("scene_to_privacy_layer.weight", "scene_to_privacy_layer.bias")  # in released checkpoints
+BCE_HEAD_PARAMETERS = 366  # = 365 weights + 1 bias: the released option use_bce has one logit
 RESNET50_S2P_PARAMETERS = 24_256_649  # = 23,508,032 + (2048 * 365 + 365) + 732; the card's "trainable"
 
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
@@ -55,13 +57,14 @@ BACKBONES = {
 class S2P(nn.Module):
     """Photos [B, 3, H, W] float32 -> privacy logits [B, 2], column 0 private, column 1 public.
 
-    The names of the two parts are those of the released checkpoints.
+    With ``use_bce`` there is one logit [B, 1], the log-odds of public. The names of the two parts are those of the
+    released checkpoints.
     """
 
-    def __init__(self, backbone: nn.Module, seed: int = 789):
+    def __init__(self, backbone: nn.Module, seed: int = 789, use_bce: bool = False):
         super().__init__()
         self.backbone = backbone
-        self.scene_to_privacy_layer = nn.Linear(len(SCENES), 2)
+        self.scene_to_privacy_layer = nn.Linear(len(SCENES), 1 if use_bce else 2)
         generator = torch.Generator().manual_seed(seed)
         nn.init.xavier_uniform_(self.scene_to_privacy_layer.weight, generator=generator)
         nn.init.zeros_(self.scene_to_privacy_layer.bias)
@@ -71,7 +74,11 @@ class S2P(nn.Module):
 
 
 def load_s2p(
-    backbone: str = "demo", weights: str | Path | None = None, image_size: int | None = None, seed: int = 789
+    backbone: str = "demo",
+    weights: str | Path | None = None,
+    image_size: int | None = None,
+    seed: int = 789,
+    use_bce: bool = False,
 ) -> tuple[S2P, transforms.Compose]:
     """The model, its backbone frozen and in eval mode, its head freshly drawn from ``seed``; and its transform.
 
@@ -84,7 +91,7 @@ def load_s2p(
     net = torchvision.models.get_model(entry.arch, weights=None, num_classes=len(SCENES))
     state = read_backbone_weights(weights) if weights else _bundled_weights(entry)
     _load_strictly(net, state, backbone, weights or entry.weights)
-    model = S2P(net, seed).eval()
+    model = S2P(net, seed, use_bce).eval()
     model.backbone.requires_grad_(False)
     assert_parameter_counts(model, entry.arch)
     return model, photo_transform(image_size or entry.image_size)
@@ -117,11 +124,15 @@ def count_parameters(model: nn.Module) -> dict[str, int]:
 
 
 def assert_parameter_counts(model: S2P, arch: str) -> None:
-    """Hold the model to the counts printed on the card: 732 optimised; 24,256,649 in all for ResNet-50."""
+    """Hold the model to the counts printed on the card: 732 optimised; 24,256,649 in all for ResNet-50.
+
+    A head of one logit (``use_bce``) has 366 parameters less.
+    """
     found = count_parameters(model)
-    expected = {"optimised": HEAD_PARAMETERS}
+    one_logit = model.scene_to_privacy_layer.out_features == 1
+    expected = {"optimised": BCE_HEAD_PARAMETERS if one_logit else HEAD_PARAMETERS}
     if arch == "resnet50":
-        expected["total"] = RESNET50_S2P_PARAMETERS
+        expected["total"] = RESNET50_S2P_PARAMETERS - HEAD_PARAMETERS + expected["optimised"]
     wrong = {name: (found[name], n) for name, n in expected.items() if found[name] != n}
     if wrong:
         raise AssertionError(f"parameter counts (found, expected by the card) differ: {wrong}")
@@ -156,32 +167,51 @@ def read_backbone_weights(path: str | Path) -> dict[str, torch.Tensor]:
 
 def write_checkpoint(path: str | Path, model: S2P, measure: float, epoch: int, kind: str = "best") -> None:
     """The released checkpoint format: ``net``, ``measure``, ``epoch``, ``type`` (``best`` or ``last``); atomic."""
+    net = {name: tensor.cpu().contiguous() for name, tensor in model.state_dict().items()}
+    write_torch_file(path, {"net": net, "measure": float(measure), "epoch": int(epoch), "type": kind})
+
+
+def write_torch_file(path: str | Path, content: dict) -> None:
+    """Under its name only when complete: a killed process leaves the old file or the new one."""
     part = Path(f"{path}.part")
-    net = {name: tensor.cpu() for name, tensor in model.state_dict().items()}
-    torch.save({"net": net, "measure": float(measure), "epoch": int(epoch), "type": kind}, part)
+    torch.save(content, part)
     os.replace(part, path)
 
 
 def read_checkpoint(path: str | Path) -> dict:
     """A checkpoint in the released format; ValueError if it has no S2P head."""
     content = read_torch_file(path)
-    if "scene_to_privacy_layer.weight" not in content.get("net", {}):
-        raise ValueError(f"{path} is no S2P checkpoint: it needs 'net' with backbone.* and scene_to_privacy_layer.*")
+    net = content.get("net")
+    shapes = [net[n].shape if n in net else None for n in HEAD_NAMES] if isinstance(net, dict) else []
+    if shapes not in ([(n, len(SCENES)), (n,)] for n in (1, 2)):
+        raise ValueError(
+            f"{path} is no S2P checkpoint: it needs 'net' with backbone.*, scene_to_privacy_layer.weight (2 x 365, or "
+            "1 x 365 with use_bce) and scene_to_privacy_layer.bias"
+        )
     return content
 
 
 def load_checkpoint(path: str | Path, backbone: str, image_size: int | None = None) -> tuple[S2P, transforms.Compose]:
     """A trained model and its transform from a checkpoint in the released format."""
     state = read_checkpoint(path)["net"]
-    model, transform = load_s2p(backbone, weights=path, image_size=image_size)
     head = {name: state[f"scene_to_privacy_layer.{name}"] for name in ("weight", "bias")}
+    model, transform = load_s2p(backbone, path, image_size, use_bce=len(head["bias"]) == 1)
     model.scene_to_privacy_layer.load_state_dict(head)
     return model, transform
 
 
-def fingerprint(model: S2P, transform: transforms.Compose) -> str:
-    """Hex sha256 of all that decides a photo's scene logits: backbone tensors (BatchNorm buffers too), transform."""
-    digest = hashlib.sha256(repr(transform).encode())
+def log_odds_of_private(head: nn.Linear) -> tuple[torch.Tensor, torch.Tensor]:
+    """Weight [365] and bias [] (float64) of the linear score whose sigmoid is the probability of private.
+
+    For two privacy logits it is private minus public; for one (``use_bce``) it is the negated logit.
+    """
+    weight, bias = head.weight.detach().cpu().double(), head.bias.detach().cpu().double()
+    return (-weight[0], -bias[0]) if len(bias) == 1 else (weight[0] - weight[1], bias[0] - bias[1])
+
+
+def fingerprint(model: S2P, transform: transforms.Compose, precision: str = "float32") -> str:
+    """Hex sha256 of all that decides a photo's scene logits: backbone tensors and buffers, transform, precision."""
+    digest = hashlib.sha256(f"{transform!r} {precision}".encode())
     digest.update(type(model.backbone).__name__.encode())
     for name, tensor in sorted(model.backbone.state_dict().items()):
         digest.update(f"{name} {tuple(tensor.shape)} {tensor.dtype}".encode())

@@ -11,10 +11,13 @@ import seaborn as sns
 from matplotlib.figure import Figure
 from sklearn.metrics import average_precision_score, precision_recall_curve, roc_auc_score, roc_curve
 
+from s2p_lib.metrics import CARD_PERCENT
 from s2p_lib.photos import thumbnail
 from s2p_lib.samples import CLASSES, SPLITS
 
 COLOURS = {"private": "#D55E00", "public": "#0072B2"}  # from the palette of Okabe and Ito
+MODE_COLOURS = {"frozen": "#595959", "adapted": "#0072B2", "released": "#D55E00"}
+MODE_LINES = {"frozen": ":", "adapted": "--", "released": "-"}
 TRAIN, VAL, NEUTRAL = "#56B4E9", "#D55E00", "#595959"
 
 sns.set_theme(context="notebook", style="whitegrid", font_scale=0.9)
@@ -61,13 +64,66 @@ def plot_learning_curves(history: pd.DataFrame, kept_epoch: int) -> Figure:
         axes, ["loss", "balanced_accuracy"], ["cross-entropy loss", "balanced accuracy (fraction)"]
     ):
         ax.plot(history["epoch"], history[f"train_{measure}"], color=TRAIN, label="train")
-        ax.plot(history["epoch"], history[f"val_{measure}"], color=VAL, label="val")
+        judged = f"val_{measure}" if history[f"val_{measure}"].notna().any() else f"train_{measure}"
+        if judged.startswith("val"):  # fold final has no val
+            ax.plot(history["epoch"], history[judged], color=VAL, label="val")
         for i, epoch in enumerate(halved):
             ax.axvline(epoch, color=NEUTRAL, ls=":", lw=1, label=None if i else "learning rate halved")
-        kept = history.loc[history["epoch"] == kept_epoch, f"val_{measure}"]
+        kept = history.loc[history["epoch"] == kept_epoch, judged]
         ax.plot([kept_epoch], kept, "o", color="black", ms=6, label=f"kept epoch ({kept_epoch})")
         ax.set(xlabel="epoch", ylabel=label)
     axes[1].legend(loc="lower right")
+    return figure
+
+
+def plot_drift(drift_by_mode: dict[str, pd.DataFrame]) -> Figure:
+    """How far BatchNorm statistics have moved, per layer from the input on; one line per mode.
+
+    Each table has the columns of ``batchnorm.drift``.
+    """
+    figure, axes = plt.subplots(1, 2, figsize=(10, 3.6), layout="constrained")
+    names = {"mean_shift": "mean shift, old standard deviations", "std_ratio": "new / old standard deviation"}
+    for ax, (column, label) in zip(axes, names.items()):
+        for mode, table in drift_by_mode.items():
+            ax.plot(table["depth"], table[column], color=MODE_COLOURS[mode], ls=MODE_LINES[mode], label=mode)
+        ax.set(xlabel="BatchNorm layer, from the input", ylabel=label)
+    axes[0].set_ylim(bottom=0)
+    axes[1].legend(title="bn_mode", loc="best")
+    return figure
+
+
+def plot_modes(table: pd.DataFrame) -> Figure:
+    """Test figures of each BatchNorm mode side by side; columns as from ``protocols.compare``."""
+    names = [column for column in table.columns if column.startswith("test_")]
+    figure, ax = plt.subplots(figsize=(10, 3.9), layout="constrained")
+    styles = zip(["o", "s", "^", "D", "v"], sns.color_palette("colorblind"), np.linspace(-0.27, 0.27, len(table)))
+    for (_, row), (marker, colour, offset) in zip(table.iterrows(), styles):
+        x, percent = np.arange(len(names)) + offset, 100 * row[names].astype(float)
+        label = f"{row['bn_mode']}, {row['precision']}"
+        ax.plot(x, percent, marker, color=colour, ms=7, label=label)
+        for place, value in zip(x, percent):
+            ax.annotate(f"{value:.1f}", (place, value), (0, 7), textcoords="offset points", ha="center", fontsize=8)
+    ax.set_xticks(range(len(names)), [name.removeprefix("test_").replace("_", " ") for name in names])
+    ax.set(ylabel="test split, percent")
+    ax.margins(y=0.15)
+    ax.legend(title="bn_mode, precision", loc="upper left", bbox_to_anchor=(1, 1))
+    return figure
+
+
+def plot_spread(spread: pd.DataFrame, convex: float, is_demo: bool) -> Figure:
+    """Test balanced accuracy over seeds, with the convex optimum ``convex`` (a fraction) and the card's figure."""
+    percent = 100 * spread["test_balanced_accuracy"]
+    card = CARD_PERCENT["balanced_accuracy"]
+    figure, ax = plt.subplots(figsize=(9, 4.2), layout="constrained")
+    values = [*percent, card, 100 * convex]
+    bins = np.arange(np.floor(min(values)) - 0.5, np.ceil(max(values)) + 0.75, 0.25)
+    ax.hist(percent, bins=bins, color=COLOURS["public"], label=f"{len(spread)} seeds on the same scene logits")
+    ax.axvline(percent.iloc[0], color="black", lw=1.5, label=f"this run's seed: {percent.iloc[0]:.2f}")
+    ax.axvline(100 * convex, color=COLOURS["private"], ls="--", label=f"logistic regression: {100 * convex:.2f}")
+    where = "on IPD, so not comparable" if is_demo else "on IPD"
+    ax.axvline(card, color=NEUTRAL, ls=":", lw=2, label=f"card, {where}: {card:.2f}")
+    ax.set(xlabel="balanced accuracy on the test split, percent", ylabel="heads", xlim=(bins[0], bins[-1]))
+    figure.legend(loc="outside lower center", ncols=2, fontsize=9)
     return figure
 
 

@@ -5,4 +5,5 @@ from functools import partial
 # tqdm.std, not tqdm.auto: a widget bar freezes at 0 % in a notebook run by papermill.
 from tqdm.std import tqdm
 
-progress = partial(tqdm, mininterval=1.0, dynamic_ncols=False, ncols=100, smoothing=0.1)
+# A line every few seconds: a notebook keeps each of them.
+progress = partial(tqdm, mininterval=5.0, dynamic_ncols=False, ncols=100, smoothing=0.1)

@@ -57,6 +57,16 @@ def results_block() -> str:
     return markdown_table(header, rows)
 
 
+def modes_block() -> str:
+    table = RunFolder("outputs/demo").read_table("bn_modes.csv")
+    figures = [name for name in table.columns if name.startswith("test_")]
+    for name in figures:
+        table[name] = table[name].map(lambda share: f"{100 * share:.2f}")
+    shown = ["bn_mode", "precision", "epochs", *figures, "batchnorm_buffers_changed", "other_tensors_changed"]
+    header = [name.removeprefix("test_").replace("_", " ") for name in shown]
+    return markdown_table(header, list(table[shown].itertuples(index=False)))
+
+
 def costs_block() -> str:
     """Time and disk of the two commands, as measured on the machine that wrote the README."""
     install_s = int((ROOT / ".venv" / ".installed").read_text().split("=")[1])
@@ -88,7 +98,7 @@ def markdown_table(header: list[str], rows: list[tuple]) -> str:
 # What follows from the code alone; a test holds the README to it.
 STATIC = {"parameters": parameters_block, "questions": questions_block}
 # What was measured.
-MEASURED = {"results": results_block, "costs": costs_block, "bench": bench_block}
+MEASURED = {"results": results_block, "modes": modes_block, "costs": costs_block, "bench": bench_block}
 
 
 def main() -> None:

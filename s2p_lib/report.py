@@ -74,6 +74,8 @@ def write_report(run: RunFolder) -> None:
     claims = run.read_table("claims.csv").fillna("")
     metrics = run.read_json("metrics.json")
     emissions = run.read_table("emissions.csv")
+    modes, spread, training = run.read_table("bn_modes.csv"), run.read_table("spread.csv"), run.manifest["training"]
+    convex = training["convex_reference"]["test_balanced_accuracy"]
     confusions = {"card (IPD test)": CARD_CONFUSION}
     confusions[f"this run ({run.parameter('dataset')} test)"] = confusion_counts(
         predictions["label"], predictions["prediction"]
@@ -87,8 +89,13 @@ def write_report(run: RunFolder) -> None:
         interval=metrics["interval"],
         confusions=plots.png_uri(plots.plot_confusions(confusions)),
         curves=plots.png_uri(plots.plot_roc_pr(predictions["label"], predictions["p_private"])),
-        learning=plots.png_uri(plots.plot_learning_curves(history, run.manifest["training"]["kept_epoch"])),
-        training=run.manifest["training"],
+        learning=plots.png_uri(plots.plot_learning_curves(history, training["kept_epoch"])),
+        training=training,
+        has_val=history["val_loss"].notna().any(),
+        bn_mode=run.parameter("bn_mode"),
+        modes=modes.to_dict("records"),
+        mode_figures=[name for name in modes.columns if name.startswith("test_")],
+        spread=plots.png_uri(plots.plot_spread(spread, convex, run.is_demo)),
         outcomes=failures["outcome"].value_counts().to_dict(),
         worst=_gallery(failures.head(8), run.data_dir),
         splits=count_labels(predicted).reset_index().to_dict("records"),

@@ -9,9 +9,9 @@ import subprocess
 import sys
 import textwrap
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
@@ -22,6 +22,7 @@ import pandas as pd
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from s2p_lib import carbon
+from s2p_lib.config import Config, Settings, read_config
 from s2p_lib.photos import file_sha256, one_row_per_image, stop_on_bad_photo
 from s2p_lib.run_folder import ROOT, RunFolder, check_data_dir, default_backbone
 from s2p_lib.samples import check_samples, read_ipd
@@ -37,12 +38,17 @@ class Parameters(BaseModel):
     run_dir: str = Field("outputs/demo", description="the run's folder, relative to the repository's root")
     dataset: Literal["demo", "ipd"] = Field("demo", description="demo (drawn by the kit) or ipd")
     data_dir: str | None = Field(None, description="parent of the curated_* folders; the demo makes its own")
-    fold: int = Field(0, ge=0, description="which published fold column gives train and val")
+    fold: Annotated[int, Field(ge=0)] | Literal["final", "original"] = Field(
+        0, description="published split: 0, 1, .. (a fold), final (no val) or original"
+    )
     on_bad_photo: Literal["report", "stop"] = Field("report", description="report (leave out) or stop")
     backbone: str | None = Field(None, description="demo, resnet50 or a torchvision name; by default as the dataset")
     weights: str | None = Field(None, description="weights file of the backbone; the demo backbone brings its own")
     image_size: int | None = Field(None, ge=32, description="pixels, square; by default 128 for demo, else 448")
-    bn_mode: Literal["frozen"] = Field("frozen", description="frozen: no tensor of the backbone ever changes")
+    bn_mode: Literal["frozen", "released", "adapted"] = Field(
+        "frozen", description="BatchNorm: frozen (as the card says), released (as its code does) or adapted (once)"
+    )
+    precision: Literal["float32", "bfloat16"] = Field("float32", description="of the backbone; released: float32")
     seed: int = Field(789, ge=0, description="of the head's first weights and the order of the batches")
     batch_size: int = Field(100, ge=1, description="photos in a training batch of the head")
     lr: float = Field(0.001, gt=0, description="first learning rate of Adam")
@@ -54,6 +60,11 @@ class Parameters(BaseModel):
     max_hours: float = Field(12, gt=0, description="training ends after so many hours")
     weight_loss: bool = Field(False, description="weigh each class by 1 - its share of the training photos")
     init_checkpoint: str | None = Field(None, description="start head and backbone from this checkpoint")
+    config: str | None = Field(None, description="a released configuration file; parameters given here win over it")
+    n_seeds: int = Field(100, ge=1, description="heads trained on the same scene logits, to see the spread over seeds")
+    compare_bn_modes: bool | None = Field(
+        None, description="train the other BatchNorm modes too; by default only on the demo dataset"
+    )
     device: Literal["auto", "cpu", "cuda", "mps"] = Field("auto", description="auto, cpu, cuda or mps")
     workers: Annotated[int, Field(ge=0)] | Literal["auto"] = Field("auto", description="threads that decode photos")
     country: str = Field("GBR", description="three-letter code of the country whose grid factor is used")
@@ -70,9 +81,9 @@ class Notebook:
 
 NOTEBOOKS = {
     "01_data_splits": Notebook(
-        ("run_dir", "dataset", "data_dir", "fold", "on_bad_photo", "workers"),
+        ("run_dir", "dataset", "data_dir", "fold", "config", "on_bad_photo", "workers"),
         reads=(),
-        writes=("splits.csv", "audit.csv"),
+        writes=("splits.csv", "audit.csv", "labels_splits.csv"),
     ),
     "02_train": Notebook(
         (
@@ -81,6 +92,7 @@ NOTEBOOKS = {
             "weights",
             "image_size",
             "bn_mode",
+            "precision",
             "seed",
             "batch_size",
             "lr",
@@ -90,12 +102,15 @@ NOTEBOOKS = {
             "max_hours",
             "weight_loss",
             "init_checkpoint",
+            "config",
+            "n_seeds",
+            "compare_bn_modes",
             "on_bad_photo",
             "device",
             "workers",
         ),
         reads=("splits.csv",),
-        writes=("history.csv", "checkpoint.pth"),
+        writes=("history.csv", "checkpoint.pth", "config.json", "bn_modes.csv", "spread.csv"),
     ),
     "03_evaluate": Notebook(
         ("run_dir", "device", "workers"),
@@ -115,6 +130,8 @@ NOTEBOOKS = {
             "splits.csv",
             "audit.csv",
             "history.csv",
+            "bn_modes.csv",
+            "spread.csv",
             "predictions.csv",
             "metrics.json",
             "failures.csv",
@@ -128,9 +145,10 @@ NOTEBOOKS = {
 class Run(RunFolder):
     """A run folder as one notebook works in it; ``run.p`` holds the notebook's parameters."""
 
-    def __init__(self, notebook: str, parameters: Parameters):
+    def __init__(self, notebook: str, parameters: Parameters, config: Config | None = None):
         super().__init__(parameters.run_dir)
         self.notebook, self.p, self._started = notebook, parameters, time.monotonic()
+        self.config = config or Config({}, {}, ())
         self.dir.mkdir(parents=True, exist_ok=True)
         self._check_inputs()
         self._forget_earlier_work()
@@ -150,24 +168,50 @@ class Run(RunFolder):
         own = NOTEBOOKS[self.notebook].parameters
         return getattr(self.p, name) if name in own else super().parameter(name)
 
-    def load_scene_logits(self, samples: pd.DataFrame, model, transform) -> tuple[pd.DataFrame, np.ndarray]:
+    @property
+    def settings(self) -> Settings:
+        """The training settings: this notebook's parameters, and the rare options of ``config``."""
+        own = {f.name: getattr(self.p, f.name) for f in fields(Settings) if hasattr(self.p, f.name)}
+        return Settings(**own | {"val_batch_size": self.p.batch_size} | self.config.options)
+
+    def load_model(self):
+        """The untrained model and its transform, from ``weights`` or ``init_checkpoint``; each call a new one."""
+        from s2p_lib import model as s2p
+
+        weights, checkpoint = self.given_file("weights"), self.given_file("init_checkpoint")
+        self.record_inputs(*(file for file in (weights, checkpoint, self.given_file("config")) if file))
+        if checkpoint is None:
+            return s2p.load_s2p(self.backbone, weights, self.p.image_size, self.p.seed, self.settings.use_bce)
+        model, transform = s2p.load_checkpoint(checkpoint, self.backbone, self.p.image_size)
+        n_logits, wanted = model.scene_to_privacy_layer.out_features, 1 if self.settings.use_bce else 2
+        if n_logits != wanted:
+            raise ValueError(
+                f"init_checkpoint {checkpoint.name} has {n_logits} privacy logit(s), this training {wanted}: in the "
+                "config use_bce must be true for one, false for two"
+            )
+        return model, transform
+
+    def load_scene_logits(
+        self, samples: pd.DataFrame, model, transform, precision: str | None = None
+    ) -> tuple[pd.DataFrame, np.ndarray]:
         """Scene logits [N, 365] of the photos in ``samples``, from the cache or computed now, and their samples.
 
         A photo that could be read before and no longer can is left out and added to audit.csv, or ends the run if
-        on_bad_photo is ``stop``. ValueError if a split loses a class by it.
+        on_bad_photo is ``stop``. ValueError if a split loses a class by it. ``precision`` is the run's by default.
         """
         from s2p_lib.scene_logits import drop_unreadable, extract_scene_logits
 
         cache = self.path("scene_logits")
+        precision = precision or self.parameter("precision")
         logits, unreadable = extract_scene_logits(
-            samples, self.data_dir, model, transform, cache, self.device, workers=self.workers
+            samples, self.data_dir, model, transform, cache, self.device, workers=self.workers, precision=precision
         )
         kept, logits, problems = drop_unreadable(samples, logits, unreadable)
         if len(problems):
             print(f"{len(problems)} of {len(samples)} photos cannot be read any more and are left out, see audit.csv")
             self._extend_audit(problems)
         stop_on_bad_photo(problems, self.parameter("on_bad_photo"))
-        check_samples(kept)
+        check_samples(kept, self.parameter("fold"))
         return kept, logits
 
     def _extend_audit(self, problems: pd.DataFrame) -> None:
@@ -240,11 +284,31 @@ def start(notebook: str, namespace: Mapping) -> Run:
     not allowed, raises ValueError.
     """
     known = NOTEBOOKS[notebook].parameters
-    for name in _injected_names(namespace.get("In", [])):
+    injected = _injected_names(namespace.get("In", []))
+    for name in injected:
         if name not in known:
             raise ValueError(_unknown(name, known, f"notebook {notebook}"))
     pd.set_option("display.max_colwidth", None)  # reasons and paths are shown whole
-    return Run(notebook, check_parameters({name: namespace[name] for name in known}))
+    given = {name: namespace[name] for name in known}
+    defaults = {name: Parameters.model_fields[name].default for name in known}
+    explicit = {name: value for name, value in given.items() if name in injected or value != defaults[name]}
+    parameters, config = resolve(explicit, known)
+    if config:
+        print(f"from {Path(explicit['config']).name}: {config.describe()}")
+    return Run(notebook, parameters, config)
+
+
+def resolve(explicit: Mapping, known: Iterable[str] = ()) -> tuple[Parameters, Config | None]:
+    """Checked parameters: those given, then those of the file that ``config`` names, then the defaults.
+
+    Of the file only parameters in ``known`` count; all, if it is empty.
+    """
+    checked = check_parameters(explicit)
+    if checked.config is None:
+        return checked, None
+    config = read_config(ROOT / checked.config)
+    from_file = {n: v for n, v in config.parameters.items() if n in (known or Parameters.model_fields)}
+    return check_parameters(from_file | dict(explicit)), config
 
 
 def check_parameters(given: Mapping) -> Parameters:
@@ -268,7 +332,7 @@ def run_notebooks(run_dir: Path, given: Mapping, names: tuple[str, ...] = tuple(
         raise ValueError("the run's folder is named by --out, not by -p run_dir")
     run_dir = Path(run_dir).resolve()
     run_dir.mkdir(parents=True, exist_ok=True)
-    checked = check_parameters({"run_dir": os.path.relpath(run_dir, ROOT), **given})
+    checked, _ = resolve({"run_dir": os.path.relpath(run_dir, ROOT), **given})
     _check_before_work(checked)
     given = checked.model_dump(include={"run_dir", *given})
     _remove_results(run_dir, names)

@@ -29,16 +29,16 @@ INVALID = -1
 IPD_PUBLISHED = {"all": {"private": 11_211, "public": 23_351}, "test": {"private": 2_304, "public": 4_608}}
 
 
-def read_ipd(data_dir: str | Path, fold: int = 0) -> tuple[pd.DataFrame, pd.DataFrame]:
+def read_ipd(data_dir: str | Path, fold: int | str = 0) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Samples and problems of an Image Privacy Dataset tree.
 
     ``data_dir`` is the parent of ``curated_ipd``, ``curated_picalert`` and ``curated_vispr``. Labels and the
-    published split of ``Fold <fold>`` are joined to the photos by image name, and rows are sorted by it, so that the
-    order of the files does not matter. Raises FileNotFoundError for a missing tree and ValueError for a label file
-    that cannot be used.
+    published split of ``fold`` (a number, ``final`` or ``original``) are joined to the photos by image name, and rows
+    are sorted by it, so that the order of the files does not matter. Raises FileNotFoundError for a missing tree and
+    ValueError for a label file that cannot be used.
     """
     label_file, photo_index = ipd_annotations(data_dir)
-    labels = _read_labels(label_file, f"Fold {fold}")
+    labels = _read_labels(label_file, fold_column(fold))
     photos = _read_photo_index(photo_index, Path(data_dir))
     table = labels.merge(photos, on="image", how="outer", validate="one_to_one")
     table["problem"] = _first_problem(table)
@@ -47,6 +47,29 @@ def read_ipd(data_dir: str | Path, fold: int = 0) -> tuple[pd.DataFrame, pd.Data
     samples = table.loc[usable, SAMPLE_COLUMNS].reset_index(drop=True)
     problems = table.loc[table["problem"].notna(), PROBLEM_COLUMNS].reset_index(drop=True)
     return samples, problems
+
+
+def fold_column(fold: int | str) -> str:
+    """The column of ``labels_splits.csv`` that holds the split: ``Fold 0``, ``Fold 1``, .., ``Final``, ``Original``."""
+    return f"Fold {fold}" if isinstance(fold, int) else fold.capitalize()
+
+
+def labels_splits(samples: pd.DataFrame, splits: pd.DataFrame) -> pd.DataFrame:
+    """The released ``labels_splits.csv`` of IPD: label code 0 is private; ``splits`` holds its split columns.
+
+    Row i of ``splits`` (0 train, 1 val, 2 test) belongs to row i of ``samples`` (columns image, label).
+    """
+    codes = {name: code for code, name in IPD_LABELS.items()}
+    table = pd.DataFrame({"ID": range(len(samples)), "Image Name": samples["image"].to_numpy()})
+    table["Label 2-class"] = samples["label"].map(codes).to_numpy()
+    return table.join(splits.reset_index(drop=True))
+
+
+def released_splits(samples: pd.DataFrame, fold: int | str) -> pd.DataFrame:
+    """``labels_splits`` of a samples table: ``Final`` (no validation) and the column of ``fold``."""
+    codes = samples["split"].map({name: code for code, name in SPLIT_CODES.items()})
+    columns = {"Final": codes.replace(1, 0)} | ({} if fold == "final" else {fold_column(fold): codes})
+    return labels_splits(samples, pd.DataFrame(columns))
 
 
 def ipd_annotations(data_dir: str | Path) -> tuple[Path, Path]:
@@ -69,15 +92,15 @@ def stratified_splits(labels: pd.Series, n_folds: int = 3, test_share: float = 0
     return pd.DataFrame(codes, columns=["Final"] + [f"Fold {k}" for k in range(n_folds)])
 
 
-def check_samples(samples: pd.DataFrame) -> None:
-    """Raise ValueError unless every split has photos of both classes."""
+def check_samples(samples: pd.DataFrame, fold: int | str = 0) -> None:
+    """Raise ValueError unless every split of ``fold`` has photos of both classes; ``final`` has no val."""
     counts = count_labels(samples)
-    for split in SPLITS:
+    for split in ("train", "test") if fold == "final" else SPLITS:
         for label in CLASSES:
             if counts.loc[split, label] == 0:
                 raise ValueError(
                     f"split {split!r} has no {label} photo ({len(samples)} samples in all; per split and label:\n"
-                    f"{counts.to_string()}\nTraining and testing need both classes in train, val and test. "
+                    f"{counts.to_string()}\nTraining and testing need both classes in each split. "
                     "Check audit.csv for photos that were left out, and the label file's fold column."
                 )
 

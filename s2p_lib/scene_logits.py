@@ -24,6 +24,7 @@ from s2p_lib.photos import UNREADABLE, file_sha256, open_photo, problem_of
 from s2p_lib.progress import progress
 from s2p_lib.samples import PROBLEM_COLUMNS
 
+PRECISIONS = ("float32", "bfloat16")  # of the backbone's arithmetic; released: float32
 BATCH_SIZE = 16  # of the pass through the backbone only: in eval mode it does not change what a photo gets
 PHOTOS_PER_SHARD = 512  # a killed run loses at most this many photos' work
 
@@ -81,19 +82,21 @@ def extract_scene_logits(
     device: str = "cpu",
     batch_size: int = BATCH_SIZE,
     workers: int = 1,
+    precision: str = "float32",
 ) -> tuple[np.ndarray, dict[str, str]]:
     """Scene logits [N, 365] float32 in the order of ``samples``, and the problem of each unreadable photo by name.
 
     Only photos that the cache lacks pass through the backbone, in eval mode. Rows of unreadable photos are NaN.
-    Memory is that of a few batches, whatever the number of photos, and the returned array.
+    Memory is that of a few batches, whatever the number of photos, and the returned array. ``precision`` is one of
+    ``PRECISIONS``; each has a cache of its own.
     """
-    cache = SceneLogitCache(cache_dir, fingerprint(model, transform))
+    cache = SceneLogitCache(cache_dir, fingerprint(model, transform, precision))
     if cache.damaged:
         print(f"{len(cache.damaged)} damaged cache file(s) removed; their photos are computed again")
     photos = _hash_photos([Path(data_dir) / path for path in samples["path"]], workers)
     todo = {photo.sha256: photo.path for photo in photos if photo.sha256 and photo.sha256 not in cache}
     failed = {}
-    for hashes, logits in _run_backbone(todo, failed, model, transform, device, batch_size, workers):
+    for hashes, logits in _run_backbone(todo, failed, model, transform, device, batch_size, workers, precision):
         cache.add(hashes, logits)
     result = np.full((len(samples), len(SCENES)), np.nan, dtype=np.float32)
     good = [i for i, photo in enumerate(photos) if photo.sha256 in cache]
@@ -134,22 +137,30 @@ def _hash_photo(path: Path) -> _Photo:
 
 
 def _run_backbone(
-    todo: dict[str, Path], failed: dict[str, str], model: S2P, transform, device: str, batch_size: int, workers: int
+    todo: dict[str, Path],
+    failed: dict[str, str],
+    model: S2P,
+    transform,
+    device: str,
+    batch_size: int,
+    workers: int,
+    precision: str,
 ) -> Iterator[tuple[list[str], np.ndarray]]:
     """Yield (hashes, logits [n, 365]) shard by shard; photos that cannot be read go to ``failed``."""
-    backbone = model.backbone.to(device).eval()
+    backbone = on_device(model.backbone, device).eval()
     hashes, logits = [], []
     with (
         ThreadPoolExecutor(max(1, workers)) as pool,
         progress(total=len(todo), desc="scene logits", unit="photo", disable=not todo) as bar,
     ):
-        loaded = _ahead(pool, lambda item: _load(*item, transform), todo.items(), 2 * batch_size)
+        loaded = ahead(pool, lambda item: _load(*item, transform), todo.items(), 2 * batch_size)
         while batch := list(itertools.islice(loaded, batch_size)):
             failed |= {sha256: problem for sha256, _, problem in batch if problem}
             good = [(sha256, tensor) for sha256, tensor, problem in batch if not problem]
             if good:
                 hashes += [sha256 for sha256, _ in good]
-                logits.append(_scenes(backbone, torch.stack([tensor for _, tensor in good]), device))
+                photos = torch.stack([tensor for _, tensor in good])
+                logits.append(_scenes_in_parts(backbone, photos, device, precision).numpy())
             bar.update(len(batch))
             if len(hashes) >= PHOTOS_PER_SHARD:
                 yield hashes, np.concatenate(logits)
@@ -158,11 +169,50 @@ def _run_backbone(
         yield hashes, np.concatenate(logits)
 
 
-def _scenes(backbone: torch.nn.Module, photos: torch.Tensor, device: str) -> np.ndarray:
-    """[B, 3, H, W] -> [B, 365] float32; on a GPU in full float32 with deterministic kernels, as released."""
+def on_device(backbone: torch.nn.Module, device: str) -> torch.nn.Module:
+    """The backbone on its device, channels last: faster convolutions (see ``s2p bench``), the same figures to 1e-5."""
+    return backbone.to(device, memory_format=torch.channels_last)
+
+
+def scenes(backbone: torch.nn.Module, photos: torch.Tensor, device: str, precision: str = "float32") -> torch.Tensor:
+    """[B, 3, H, W] -> [B, 365] float32 on the CPU, without a graph; on a GPU with deterministic kernels, as released.
+
+    RuntimeError that names a batch size to try if memory runs out.
+    """
     exact = torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True, allow_tf32=False)
-    with torch.inference_mode(), exact:
-        return backbone(photos.to(device)).float().cpu().numpy()
+    mixed = torch.autocast(device, torch.bfloat16, enabled=precision == "bfloat16")
+    if device == "cuda":
+        photos = photos.pin_memory()
+    try:
+        with torch.inference_mode(), exact, mixed:
+            photos = photos.to(device, memory_format=torch.channels_last, non_blocking=True)
+            return backbone(photos).float().cpu()
+    except RuntimeError as error:
+        if not _is_out_of_memory(error):
+            raise
+        raise OutOfMemory(
+            f"out of memory on {device} with {len(photos)} photos of {tuple(photos.shape[2:])} pixels in a batch. "
+            f"Try batch_size={max(1, len(photos) // 2)} or a smaller image_size. With bn_mode=released or adapted "
+            "another batch size gives other BatchNorm statistics, so it is another experiment."
+        ) from None
+
+
+class OutOfMemory(RuntimeError):
+    """A batch of photos did not fit into the device's memory; the message names a batch size to try."""
+
+
+def _is_out_of_memory(error: RuntimeError) -> bool:
+    return isinstance(error, torch.OutOfMemoryError) or "DefaultCPUAllocator: can't allocate" in str(error)
+
+
+def _scenes_in_parts(backbone, photos: torch.Tensor, device: str, precision: str) -> torch.Tensor:
+    """As ``scenes``, for a backbone in eval mode: there the batch may be halved until it fits into memory."""
+    try:
+        return scenes(backbone, photos, device, precision)
+    except OutOfMemory:
+        if len(photos) == 1:
+            raise
+    return torch.cat([_scenes_in_parts(backbone, half, device, precision) for half in photos.chunk(2)])
 
 
 def _load(sha256: str, path: Path, transform) -> tuple[str, torch.Tensor | None, str | None]:
@@ -173,7 +223,7 @@ def _load(sha256: str, path: Path, transform) -> tuple[str, torch.Tensor | None,
         return sha256, None, problem_of(path, error)
 
 
-def _ahead(pool: ThreadPoolExecutor, work: Callable, items: Iterable, n: int) -> Iterator:
+def ahead(pool: ThreadPoolExecutor, work: Callable, items: Iterable, n: int) -> Iterator:
     """``work(item)`` for each item, in order; at most ``n`` items are worked on ahead of the reader.
 
     Threads, not processes: Pillow decodes and resizes outside the interpreter lock, and no pixels have to be copied

@@ -1,8 +1,11 @@
+from dataclasses import asdict
+
 import numpy as np
 import pandas as pd
 import pytest
 
 from s2p_lib import carbon, claims, metrics
+from s2p_lib.config import Settings
 from s2p_lib.run_folder import RunFolder
 from s2p_lib.samples import CLASSES, IPD_PUBLISHED
 
@@ -16,6 +19,7 @@ def facts():
     return {
         "metrics": metrics.evaluate(labels, predictions),
         "deviations": {},
+        "bn_mode": "frozen",
         "stopped": "learning rate below 1e-05",
         "epochs": 117,
     }
@@ -44,8 +48,9 @@ def test_a_run_that_is_not_the_cards_experiment_tests_no_figure_of_it(facts):
 def ipd_run(tmp_path) -> RunFolder:
     """A run folder as the card's experiment would leave it."""
     run = RunFolder(tmp_path)
-    given = claims.CARD_SETTINGS | {"dataset": "ipd", "backbone": None, "image_size": None}
+    given = claims.CARD_PARAMETERS | {"dataset": "ipd", "backbone": None, "image_size": None, "bn_mode": "frozen"}
     run.update_manifest("parameters", given)
+    run.update_manifest("training", {"settings": asdict(Settings())})
     counts = {(s, n): IPD_PUBLISHED[p][n] for s, p in (("test", "test"), ("train", "all")) for n in CLASSES}
     for label in CLASSES:
         counts["train", label] -= counts["test", label]
@@ -59,11 +64,33 @@ def test_the_cards_experiment_has_no_deviations(ipd_run):
 
 
 @pytest.mark.parametrize(
-    ("name", "value"), [("seed", 1), ("backbone", "demo"), ("image_size", 224), ("max_epochs", 6), ("fold", 1)]
+    ("name", "value"),
+    [("backbone", "demo"), ("image_size", 224), ("fold", "final"), ("precision", "bfloat16"), ("bn_mode", "adapted")],
 )
-def test_another_setting_is_a_deviation(ipd_run, name, value):
+def test_another_experiment_is_a_deviation(ipd_run, name, value):
     ipd_run.update_manifest("parameters", {name: value})
     assert name in claims.deviations_of(ipd_run)
+
+
+@pytest.mark.parametrize(("name", "value"), [("seed", 1), ("max_epochs", 6), ("optimizer", "SGD"), ("use_bce", True)])
+def test_another_training_setting_is_a_deviation(ipd_run, name, value):
+    ipd_run.update_manifest("training", {"settings": asdict(Settings(**{name: value}))})
+    assert set(claims.deviations_of(ipd_run)) == {name}
+
+
+def test_the_released_protocol_is_the_cards_experiment_too(ipd_run, facts):
+    """Its figures come from the released code; a verdict says in which mode ours was measured."""
+    ipd_run.update_manifest("parameters", {"bn_mode": "released"})
+    assert claims.deviations_of(ipd_run) == {}
+    why = claims.judge_claims(facts | {"bn_mode": "released"}).set_index("id")["why"]
+    assert "bn_mode=released" in why["test-balanced_accuracy"]
+
+
+def test_the_released_code_changes_the_batchnorm_buffers_of_a_resnet50_and_nothing_else(facts):
+    """159 of 320 tensors, as seen when the released code was run."""
+    judged = claims.judge_claims(facts).set_index("id").loc["frozen-backbone"]
+    assert (judged["measured"], judged["verdict"]) == ("159 of 320 tensors change", "contradicted")
+    assert "0 of the other tensors" in judged["why"]
 
 
 def test_a_part_of_ipd_is_a_deviation(ipd_run):

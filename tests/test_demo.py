@@ -124,7 +124,7 @@ def test_s2p_does_on_the_demo_dataset_what_the_card_says_it_does(tmp_path):
     logits, unreadable = scene_logits.extract_scene_logits(table, data_dir, model, transform, tmp_path / "cache")
     table, logits, _ = scene_logits.drop_unreadable(table, logits, unreadable)
     parts = training.split_parts(table, logits)
-    trained = training.fit_head(model.scene_to_privacy_layer, parts["train"], parts["val"])
+    trained = training.fit(model.scene_to_privacy_layer, parts["train"], parts["val"])
     predictions = metrics.predictions_table(table, training.predict(trained.head, logits))
     test = predictions[predictions["split"] == "test"]
     assert 0.75 <= metrics.card_metrics(test["label"], test["prediction"])["balanced_accuracy"] <= 0.93

@@ -126,3 +126,20 @@ def test_beside_card_joins_by_name():
     table = metrics.beside_card({name: value / 100 for name, value in reversed(metrics.CARD_PERCENT.items())})
     assert table["ours"].to_numpy() == pytest.approx(table["card"].to_numpy())
     assert table.index.tolist() == list(metrics.CARD_PERCENT)
+
+
+def test_the_measures_that_pick_an_epoch_are_scikit_learns():
+    rng = np.random.default_rng(3)
+    counts = rng.integers(1, 40, (6, 2, 2))
+    found = metrics.measures_of_counts(counts)
+    assert tuple(found) == metrics.MEASURES
+    for i, of_one in enumerate(counts):
+        labels = np.repeat(["private", "private", "public", "public"], of_one.ravel())
+        predictions = np.repeat(["private", "public", "private", "public"], of_one.ravel())
+        expected = (
+            oracle.balanced_accuracy_score(labels, predictions),
+            oracle.accuracy_score(labels, predictions),
+            oracle.f1_score(labels, predictions, average="macro"),
+            oracle.f1_score(labels, predictions, average="weighted"),
+        )
+        assert [found[name][i] for name in metrics.MEASURES] == pytest.approx(expected, abs=1e-12)

@@ -9,8 +9,10 @@ import pytest
 import torch
 import torchvision
 from PIL import Image
+from torch import nn
 
 from s2p_lib import model as s2p
+from s2p_lib import training
 
 
 @pytest.fixture(scope="module")
@@ -225,3 +227,67 @@ def test_the_fingerprint_ignores_the_head():
 def test_scene_names_are_those_of_places365(reference):
     assert list(s2p.SCENES) == (reference / "places365_categories.txt").read_text().split()
     assert len(set(s2p.SCENES)) == 365
+
+
+class Released(nn.Module):
+    """The two names of the released module."""
+
+    def __init__(self, n_logits: int):
+        super().__init__()
+        self.backbone = torchvision.models.get_model(s2p.BACKBONES["demo"].arch, num_classes=365)
+        self.scene_to_privacy_layer = nn.Linear(365, n_logits)
+
+
+@pytest.mark.parametrize("use_bce", [False, True])
+def test_a_written_checkpoint_fits_a_module_with_the_released_names(tmp_path, use_bce):
+    model, _ = s2p.load_s2p("demo", use_bce=use_bce)
+    s2p.write_checkpoint(tmp_path / "best.pth", model, 0.8, 3)
+    content = torch.load(tmp_path / "best.pth", weights_only=True)
+    released = Released(1 if use_bce else 2)
+    released.load_state_dict(content["net"], strict=True)
+    photos = torch.rand(2, 3, 64, 64)
+    with torch.inference_mode():
+        logits = released.eval().scene_to_privacy_layer(released.backbone(photos))
+        assert torch.equal(logits, model(photos))
+    again, _ = s2p.load_checkpoint(tmp_path / "best.pth", "demo")
+    assert all(torch.equal(tensor, again.state_dict()[name]) for name, tensor in model.state_dict().items())
+
+
+def test_a_released_checkpoint_gives_the_same_predictions_after_a_round_trip(tmp_path):
+    """Written by somebody else: numpy numbers, a last file whose measure is a word, changed BatchNorm statistics."""
+    torch.manual_seed(0)
+    module = Released(2).eval()
+    module.backbone.conv1[1].running_mean += 1
+    torch.save(
+        {"net": module.state_dict(), "measure": "balanced_accuracy", "epoch": 116, "type": "last"}, tmp_path / "a.pth"
+    )
+    torch.save(
+        {"net": module.state_dict(), "measure": np.float64(0.8), "epoch": 116, "type": "best"}, tmp_path / "b.pth"
+    )
+    photos = torch.rand(3, 3, 64, 64)
+    with torch.inference_mode():
+        expected = module.scene_to_privacy_layer(module.backbone(photos))
+        for name in ("a.pth", "b.pth"):
+            model, _ = s2p.load_checkpoint(tmp_path / name, "demo")
+            s2p.write_checkpoint(tmp_path / "c.pth", model, 0.8, 116)
+            again, _ = s2p.load_checkpoint(tmp_path / "c.pth", "demo")
+            assert torch.equal(again(photos), expected)
+
+
+@pytest.mark.parametrize("shape", [(2, 364), (3, 365), (365,)])
+def test_a_head_of_another_shape_is_no_s2p_checkpoint(tmp_path, shape):
+    net = {"scene_to_privacy_layer.weight": torch.zeros(shape), "scene_to_privacy_layer.bias": torch.zeros(shape[0])}
+    torch.save({"net": net}, tmp_path / "x.pth")
+    with pytest.raises(ValueError, match="is no S2P checkpoint"):
+        s2p.read_checkpoint(tmp_path / "x.pth")
+
+
+@pytest.mark.parametrize("use_bce", [False, True])
+def test_the_log_odds_of_private_are_those_of_the_predictions(use_bce):
+    head = s2p.S2P(nn.Identity(), use_bce=use_bce).scene_to_privacy_layer
+    nn.init.normal_(head.bias)
+    logits = np.random.default_rng(0).normal(size=(5, 365)).astype(np.float32)
+    weight, bias = s2p.log_odds_of_private(head)
+    score = logits.astype(np.float64) @ weight.numpy() + float(bias)
+    # 1e-6: the head computes in float32
+    assert training.predict(head, logits) == pytest.approx(1 / (1 + np.exp(-score)), abs=1e-6)

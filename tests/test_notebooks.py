@@ -1,5 +1,6 @@
 """The notebooks as a reader gets them: run by papermill, then run again by nbval, and on a real ResNet-50."""
 
+import json
 import os
 import subprocess
 import sys
@@ -12,6 +13,7 @@ import torchvision
 from conftest import REFERENCE
 
 from s2p_lib import claims, samples
+from s2p_lib.config import read_config
 from s2p_lib.run import NOTEBOOKS, run_notebooks
 from s2p_lib.run_folder import ROOT, RunFolder
 
@@ -22,7 +24,8 @@ NAMES = tuple(NOTEBOOKS)
 def executed(small_demo, tmp_path_factory) -> RunFolder:
     """A run of all six notebooks with small parameters."""
     folder = RunFolder(tmp_path_factory.mktemp("runs") / "small")
-    run_notebooks(folder.dir, {"data_dir": str(small_demo), "max_epochs": 30, "workers": 0, "device": "cpu"})
+    given = {"data_dir": str(small_demo), "max_epochs": 30, "n_seeds": 5, "workers": 0, "device": "cpu"}
+    run_notebooks(folder.dir, given)
     return folder
 
 
@@ -36,7 +39,12 @@ def test_the_run_folder_holds_every_file_of_the_contract(executed):
     [
         ("splits.csv", "image path source label split"),
         ("audit.csv", "image path problem action"),
-        ("history.csv", "epoch lr train_loss val_loss train_balanced_accuracy val_balanced_accuracy seconds"),
+        (
+            "history.csv",
+            "epoch lr train_loss val_loss train_balanced_accuracy val_balanced_accuracy seconds val_loss_over_photos "
+            "val_accuracy val_macro_f1_score val_weighted_f1_score",
+        ),
+        ("spread.csv", "seed epochs kept_epoch val_measure test_balanced_accuracy"),
         ("predictions.csv", "image split label prediction p_private"),
         ("predictions_released.csv", "image probability pred_class"),
         ("claims.csv", "id claim published measured tolerance verdict why"),
@@ -58,7 +66,8 @@ def test_the_manifest_tells_where_the_figures_come_from(executed):
     manifest = executed.manifest
     assert manifest["parameters"]["max_epochs"] == 30
     assert manifest["training"]["parameters"]["optimised"] == 732
-    assert manifest["training"]["backbone_changed"] is False
+    assert manifest["training"]["backbone_changes"] == {"batchnorm_buffers": 0, "other_tensors": 0}
+    assert manifest["training"]["settings"]["max_epochs"] == 30
     assert set(manifest["inputs"]) == {"labels_splits.csv", "ipd_imgs_curated.json"}
     assert manifest["machine"]["versions"]["torch"] == torch.__version__.split("+")[0]
     assert set(manifest["notebooks"]) == set(NAMES)
@@ -70,6 +79,58 @@ def test_a_demo_report_says_that_its_figures_are_not_the_papers(executed):
     assert "<script" not in page
     for name in ("03_evaluate", "04_failures", "06_report"):
         assert "not a result of the paper" in executed.path(f"{name}.ipynb").read_text()
+
+
+def test_the_modes_differ_in_what_they_change_in_the_backbone(executed):
+    modes = executed.read_table("bn_modes.csv").set_index(["bn_mode", "precision"])
+    assert modes.index.tolist() == [
+        ("frozen", "float32"), ("adapted", "float32"), ("released", "float32"), ("frozen", "bfloat16")
+    ]  # fmt: skip
+    assert (modes["other_tensors_changed"] == 0).all()
+    assert modes["batchnorm_buffers_changed"].tolist() == [0, 168, 168, 0]  # 56 layers of three buffers each
+    own = executed.read_json("metrics.json")["figures"]["balanced_accuracy"]["value"]
+    assert modes.loc[("frozen", "float32"), "test_balanced_accuracy"] == pytest.approx(own, abs=1e-12)
+
+
+def test_the_first_of_many_heads_is_the_runs_own(executed):
+    spread = executed.read_table("spread.csv")
+    assert spread["seed"].tolist() == [789, 790, 791, 792, 793]
+    training = executed.manifest["training"]
+    assert spread["kept_epoch"][0] == training["kept_epoch"]
+    assert spread["val_measure"][0] == pytest.approx(training["kept_measure"], abs=1e-12)
+    own = executed.read_json("metrics.json")["figures"]["balanced_accuracy"]["value"]
+    assert spread["test_balanced_accuracy"][0] == pytest.approx(own, abs=1e-12)
+
+
+def test_the_number_of_workers_does_not_change_a_byte(executed, small_demo, tmp_path):
+    other = RunFolder(tmp_path / "run")
+    given = {"data_dir": str(small_demo), "max_epochs": 30, "n_seeds": 5, "workers": 3, "device": "cpu"}
+    run_notebooks(other.dir, given | {"compare_bn_modes": False}, names=NAMES[:3])
+    for name in ("splits.csv", "predictions.csv", "predictions_released.csv", "spread.csv", "checkpoint.pth"):
+        assert other.path(name).read_bytes() == executed.path(name).read_bytes(), name
+
+
+def test_released_mode_and_rare_options_run_through_all_notebooks(small_demo, tmp_path):
+    """BCE, SGD, another measure and the final split come from a released configuration; parameters given win."""
+    params = {"max_num_epochs": 500, "batch_size_train": 50, "optimizer": "SGD", "init_lr": 0.01, "use_bce": True}
+    params |= {"measure": "macro_f1_score", "training_mode": "final", "weight_loss": True}
+    config = tmp_path / "s2p.json"
+    config.write_text(json.dumps({"net_name": "S2P", "params": params, "net_params": {"backbone_arch": "resnet50"}}))
+    run = RunFolder(tmp_path / "run")
+    given = {"data_dir": str(small_demo), "config": str(config), "max_epochs": 3, "bn_mode": "released", "n_seeds": 2}
+    run_notebooks(run.dir, given | {"compare_bn_modes": False})
+    manifest = run.manifest
+    assert manifest["parameters"]["fold"] == "final"
+    assert manifest["training"]["epochs"] == 3
+    assert manifest["training"]["backbone_changes"] == {"batchnorm_buffers": 168, "other_tensors": 0}
+    assert manifest["training"]["parameters"]["optimised"] == 366
+    assert manifest["inputs"]["s2p.json"]
+    assert "val" not in set(run.read_table("splits.csv")["split"])
+    assert set(run.read_table("predictions.csv")["image"]) == set(run.read_table("splits.csv")["image"])
+    written = read_config(run.path("config.json"))
+    assert written.options["use_bce"] is True
+    assert (written.parameters["fold"], written.parameters["max_epochs"]) == ("final", 3)
+    assert not list(run.dir.glob("training_state*"))
 
 
 def nbval(notebook: Path) -> subprocess.CompletedProcess:
@@ -153,7 +214,8 @@ def test_all_notebooks_run_with_a_real_resnet50_at_448_pixels(ipd_tree, tmp_path
         _use_new_zipfile_serialization=False,
     )
     run = RunFolder(tmp_path / "run")
-    run_notebooks(run.dir, {"dataset": "ipd", "data_dir": str(ipd_tree), "weights": str(weights)})
+    given = {"dataset": "ipd", "data_dir": str(ipd_tree), "weights": str(weights), "n_seeds": 3}
+    run_notebooks(run.dir, given)
     assert run.manifest["training"]["parameters"] == {"optimised": 732, "total": 24_256_649}
     listed, _ = samples.read_ipd(ipd_tree)
     assert set(run.read_table("predictions.csv")["image"]) == set(listed["image"])

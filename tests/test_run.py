@@ -41,6 +41,10 @@ def test_an_unknown_parameter_is_an_error_with_a_suggestion(tmp_path):
         ("device", "abacus", "'cpu'"),
         ("on_bad_photo", "ignore", "'report'"),
         ("workers", -1, "greater than or equal to 0"),
+        ("fold", "last", "'final' or 'original'"),
+        ("fold", -1, "greater than or equal to 0"),
+        ("precision", "float16", "'bfloat16'"),
+        ("n_seeds", 0, "greater than or equal to 1"),
     ],
 )
 def test_a_value_that_is_not_allowed_is_named_with_what_is(name, value, said):
@@ -48,9 +52,31 @@ def test_a_value_that_is_not_allowed_is_named_with_what_is(name, value, said):
         runs.check_parameters({name: value})
 
 
+def test_what_the_config_says_counts_unless_the_notebook_was_given_something_else(tmp_path, capsys):
+    config = tmp_path / "c.json"
+    config.write_text(json.dumps({"params": {"seed": 5, "init_lr": 0.5, "optimizer": "SGD", "max_num_epochs": 7}}))
+    finish("01_data_splits", tmp_path, "x")
+    # lr was changed in the notebook's own cell; seed was injected by papermill, although with its default
+    changed = {"config": str(config), "lr": 0.25, "run_dir": str(tmp_path)}
+    run = runs.start("02_train", namespace_of("02_train", "seed = 789", **changed))
+    assert (run.p.lr, run.p.seed, run.p.max_epochs) == (0.25, 789, 7)
+    assert (run.settings.optimizer, run.settings.lr, run.settings.max_epochs) == ("SGD", 0.25, 7)
+    assert "optimizer=SGD" in capsys.readouterr().out
+
+
+def test_a_checkpoint_with_another_number_of_logits_than_the_training_is_refused(tmp_path):
+    model, _ = s2p.load_s2p("demo", use_bce=True)
+    s2p.write_checkpoint(tmp_path / "bce.pth", model, 0.5, 0)
+    finish("01_data_splits", tmp_path, "x")
+    given = {"init_checkpoint": str(tmp_path / "bce.pth"), "run_dir": str(tmp_path)}
+    run = runs.start("02_train", namespace_of("02_train", **given))
+    with pytest.raises(ValueError, match=r"bce\.pth has 1 privacy logit\(s\), this training 2: .*use_bce"):
+        run.load_model()
+
+
 def test_parameters_given_as_text_become_numbers():
-    p = runs.check_parameters({"lr": "0.01", "seed": "3", "workers": "2", "max_hours": "0.5"})
-    assert (p.lr, p.seed, p.workers, p.max_hours) == (0.01, 3, 2, 0.5)
+    p = runs.check_parameters({"lr": "0.01", "seed": "3", "workers": "2", "max_hours": "0.5", "fold": "1"})
+    assert (p.lr, p.seed, p.workers, p.max_hours, p.fold) == (0.01, 3, 2, 0.5, 1)
 
 
 def test_a_notebook_whose_inputs_are_missing_says_which_notebook_makes_them(tmp_path):
@@ -119,6 +145,7 @@ def test_photos_that_vanished_since_are_left_out_and_added_to_the_audit(tree, tm
     run = runs.start("01_data_splits", namespace_of("01_data_splits", run_dir=str(tmp_path), data_dir=str(tree.dir)))
     run.write_table("splits.csv", table)
     run.write_table("audit.csv", pd.DataFrame(columns=samples.PROBLEM_COLUMNS))
+    run.write_table("labels_splits.csv", samples.released_splits(table, 0))
     run.finish()
     tree.photo(5).unlink()
     for _ in range(2):
@@ -196,6 +223,8 @@ def test_the_command_refuses_unknown_parameters_before_it_starts(tmp_path):
         ({"dataset": "demo", "country": "XXX"}, "'XXX' is unknown"),
         ({"dataset": "demo", "weights": __file__}, "was not read"),
         ({"dataset": "demo", "init_checkpoint": __file__}, "was not read"),
+        ({"dataset": "demo", "config": "nowhere.json"}, "nowhere.json not found"),
+        ({"dataset": "demo", "config": __file__}, "is no JSON file"),
     ],
 )
 def test_what_a_run_lacks_is_said_before_any_work_and_before_old_results_go(tmp_path, given, said):

@@ -213,3 +213,34 @@ def test_counts_hold_zeros_and_a_total():
     counts = samples.count_labels(table)
     assert counts.loc["test"].tolist() == [0, 0]
     assert counts.loc["all"].tolist() == [1, 1]
+
+
+@pytest.mark.parametrize("fold", [0, "final"])
+def test_written_labels_and_splits_are_read_back(tree, fold):
+    """Also when rows were lost on the way: what is written is what was used."""
+    used = samples.read_ipd(tree.dir, fold)[0].iloc[1:].reset_index(drop=True)
+    samples.released_splits(used, fold).to_csv(tree.annotations / "labels_splits.csv", index=False)
+    again, problems = samples.read_ipd(tree.dir, fold)
+    pd.testing.assert_frame_equal(again, used)
+    assert problems["problem"].tolist() == ["no valid label in labels_splits.csv"]
+    final, _ = samples.read_ipd(tree.dir, "final")
+    assert set(final.loc[final["split"] == "test", "image"]) == set(used.loc[used["split"] == "test", "image"])
+    assert "val" not in set(final["split"])
+
+
+def test_the_original_split_is_a_column_like_the_others(tree):
+    with pytest.raises(ValueError, match=r"lacks the column.*'Original'.*'Fold 0'.*parameter fold"):
+        samples.read_ipd(tree.dir, "original")
+    tree.labels["Original"] = [1, 0, 0, 2] + [0] * 6 + [1, 2]
+    tree.write()
+    table = samples.read_ipd(tree.dir, "original")[0].set_index("image")["split"]
+    assert (table["p0"], table["p10"], table["p11"]) == ("val", "val", "test")
+
+
+def test_only_the_final_split_may_lack_val(tree):
+    table, _ = samples.read_ipd(tree.dir, "final")
+    samples.check_samples(table, "final")
+    with pytest.raises(ValueError, match="'val' has no private"):
+        samples.check_samples(table, 0)
+    with pytest.raises(ValueError, match="'test' has no"):
+        samples.check_samples(table[table["split"] == "train"], "final")

@@ -160,3 +160,46 @@ def test_the_backbone_does_not_change(tree, demo_model, tmp_path):
     before = s2p.fingerprint(*demo_model)
     extract(tree, demo_model, tmp_path / "cache")
     assert s2p.fingerprint(*demo_model) == before
+
+
+def test_half_precision_is_near_and_has_a_cache_of_its_own(tree, counted, tmp_path):
+    full, _ = extract(tree, counted, tmp_path / "cache")
+    passed = counted[0].backbone.photos
+    half, _ = extract(tree, counted, tmp_path / "cache", precision="bfloat16")
+    assert counted[0].backbone.photos == 2 * passed
+    assert half.dtype == np.float32
+    assert not np.array_equal(full, half)
+    # bfloat16 has eight bits: an error of 1 % after some fifty layers
+    assert np.abs(full - half).max() < 0.1 * np.abs(full).max()
+
+
+class Small(torch.nn.Module):
+    """A device whose memory holds three photos."""
+
+    def __init__(self, net):
+        super().__init__()
+        self.net = net
+
+    def forward(self, x):
+        if len(x) > 3:
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 MiB.")
+        return self.net(x)
+
+
+def test_a_batch_that_does_not_fit_is_halved_as_it_changes_nothing(tree, demo_model, tmp_path):
+    expected, _ = extract(tree, demo_model, tmp_path / "a")
+    model, transform = demo_model
+    model.backbone = Small(model.backbone)
+    found, _ = extract(tree, (model, transform), tmp_path / "b")
+    np.testing.assert_allclose(found, expected, atol=1e-4)  # float32, another batch size
+
+
+def test_out_of_memory_names_the_batch_size_to_try(demo_model):
+    photos = torch.zeros(10, 3, 64, 64)
+    with pytest.raises(engine.OutOfMemory, match=r"out of memory on cpu with 10 photos of \(64, 64\).*batch_size=5"):
+        engine.scenes(Small(demo_model[0].backbone).eval(), photos, "cpu")
+
+
+def test_another_error_of_the_network_is_not_taken_for_a_lack_of_memory(demo_model):
+    with pytest.raises(RuntimeError, match="channels"):
+        engine.scenes(demo_model[0].backbone, torch.zeros(1, 4, 64, 64), "cpu")
