@@ -28,6 +28,8 @@ from s2p_lib.training import (
     predicted_codes,
 )
 
+HEADS_AT_ONCE = 50  # more would not fit a step's photos into the processor's cache
+
 
 @dataclass(frozen=True)
 class Job:
@@ -57,9 +59,14 @@ def fit_many(scene_logits: np.ndarray, labels: Sequence[str], jobs: Sequence[Job
         s = job.settings
         shape = (len(job.train), len(job.val), s.batch_size, s.val_batch_size, s.optimizer, s.use_bce)
         groups.setdefault(shape, []).append(number)
+    parts = [
+        numbers[start : start + HEADS_AT_ONCE]
+        for numbers in groups.values()
+        for start in range(0, len(numbers), HEADS_AT_ONCE)
+    ]
     results = {}
     with progress(total=len(jobs), desc="heads", unit="head") as bar:
-        for numbers in groups.values():
+        for numbers in parts:
             group = _Group(x, y, [jobs[n] for n in numbers])
             while group.training:
                 bar.update(group.run_epoch())
@@ -110,7 +117,7 @@ class _Group:
         orders = [torch.randperm(n_photos, generator=self.orders[part][i]) for i in self.training]
         rows = self.rows[part].gather(1, torch.stack(orders))
         labels = self.y[rows]
-        predicted, means, totals = [], [], []
+        all_logits, totals, weights = [], [], []
         of_all = None if lr is not None else self._privacy_logits_of_all()
         heads = torch.arange(n_heads)[:, None]
         with torch.set_grad_enabled(lr is not None):
@@ -122,20 +129,19 @@ class _Group:
                 else:
                     of_photo = self.class_weights.gather(1, y)
                     total, weight = (losses * of_photo).sum(1), of_photo.sum(1)
-                loss = total / weight
                 if lr is not None:
-                    (gradient,) = torch.autograd.grad(loss.sum(), self.weight)
+                    (gradient,) = torch.autograd.grad((total / weight).sum(), self.weight)
                     with torch.no_grad():
                         self.step(self.weight, gradient, lr)
-                predicted.append(predicted_codes(logits.detach()))
-                means.append(loss.detach())
-                totals.append(torch.stack([total.detach(), weight]))
-        cells = 2 * labels + torch.cat(predicted, dim=1)
+                all_logits.append(logits.detach())
+                totals.append(total.detach())
+                weights.append(weight)
+        cells = 2 * labels + predicted_codes(torch.cat(all_logits, dim=1))
         counts = torch.zeros(n_heads, 4, dtype=torch.int64).scatter_add_(1, cells, torch.ones_like(cells))
-        loss = torch.stack(means).mean(0).tolist()
-        total, weight = torch.stack(totals).double().sum(0)
+        total, weight = torch.stack(totals), torch.stack(weights)
+        loss, over_photos = (total / weight).mean(0).tolist(), (total.double().sum(0) / weight.double().sum(0)).tolist()
         measures = pd.DataFrame(measures_of_counts(counts.view(n_heads, 2, 2).numpy())).to_dict("records")
-        return [Figures(*figures) for figures in zip(loss, (total / weight).tolist(), measures)]
+        return [Figures(*figures) for figures in zip(loss, over_photos, measures)]
 
     def _privacy_logits(self, batch: torch.Tensor) -> torch.Tensor:
         """[S, B, 2] (or [S, B, 1]) of the photos in the rows [S, B] of each head."""
