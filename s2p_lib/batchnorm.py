@@ -235,8 +235,8 @@ def drift(before: State, after: State) -> pd.DataFrame:
     rows = []
     layers = [name.removesuffix(".running_mean") for name in before if name.endswith(".running_mean")]
     for depth, layer in enumerate(layers, start=1):
-        old_var, new_var = (s[f"{layer}.running_var"].double().numpy() for s in (before, after))
-        old_mean, new_mean = (s[f"{layer}.running_mean"].double().numpy() for s in (before, after))
+        old_var, new_var = (s[f"{layer}.running_var"].cpu().double().numpy() for s in (before, after))
+        old_mean, new_mean = (s[f"{layer}.running_mean"].cpu().double().numpy() for s in (before, after))
         used = (old_var > 0) & (new_var > 0)
         shift = np.abs(new_mean - old_mean)[used] / np.sqrt(old_var[used])
         ratio = np.exp(np.log(new_var[used] / old_var[used]).mean() / 2)
