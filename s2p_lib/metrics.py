@@ -1,10 +1,13 @@
 """The card's metrics, from names of classes. Every figure is a fraction in [0, 1]."""
 
+from collections.abc import Mapping
+from pathlib import Path, PurePosixPath
+
 import numpy as np
 import pandas as pd
 from sklearn.metrics import confusion_matrix
 
-from s2p_lib.samples import CLASSES
+from s2p_lib.samples import CLASSES, IPD_LABELS
 
 # Results table of the model card, S2P-IPD-1.0.0, IPD test split, in percent.
 CARD_PERCENT = {
@@ -22,6 +25,9 @@ CARD_PERCENT = {
 
 # The measures that can pick the kept epoch, named as in the released configuration.
 MEASURES = ("balanced_accuracy", "accuracy", "macro_f1_score", "weighted_f1_score")
+
+RELEASED_COLUMNS = ("image", "probability", "pred_class")  # of a prediction file
+EXTENSIONS = (".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff")
 
 N_RESAMPLES, BOOTSTRAP_SEED = 10_000, 789
 
@@ -147,3 +153,49 @@ def released_predictions(predictions: pd.DataFrame) -> pd.DataFrame:
             "pred_class": (predictions["prediction"] == "public").astype(int),
         }
     )
+
+
+def read_released_predictions(
+    path: str | Path, samples: pd.DataFrame, codes: Mapping[int, str] = IPD_LABELS
+) -> pd.DataFrame:
+    """A prediction file in the released format, joined to ``samples`` (image, split, label) by image name.
+
+    Columns image, split, label, prediction, probability, in the order of ``samples``. What ``probability`` means
+    differs from model to model in the released files: that of the predicted class for S2P. ``codes`` says which class a
+    ``pred_class`` is (``1.0`` is 1); PrivacyAlert's files mean the opposite of IPD's. An image may be written as a path
+    or with an extension. ValueError for a file that is no such table, or lacks, doubles or adds an image.
+    """
+    try:
+        table = pd.read_csv(path, dtype=str, keep_default_na=False)
+    except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError) as error:
+        raise ValueError(f"{path} is no CSV table in UTF-8: {error}") from None
+    if missing := [column for column in RELEASED_COLUMNS if column not in table]:
+        raise ValueError(f"{path} lacks the column(s) {missing}; a released prediction file has {RELEASED_COLUMNS}")
+    table["image"] = [_bare_name(image) for image in table["image"]]
+    wanted, found = set(samples["image"]), set(table["image"])
+    for problem, names in {
+        "names more than once": table.loc[table["image"].duplicated(), "image"],
+        "lacks": wanted - found,
+        "holds beyond the samples": found - wanted,
+    }.items():
+        if len(names):
+            some = ", ".join(sorted(set(names))[:3])
+            raise ValueError(f"{path} {problem} {len(set(names))} image(s), such as {some}; each needs one row")
+    table["prediction"] = pd.to_numeric(table["pred_class"], errors="coerce").map(codes)
+    table["probability"] = pd.to_numeric(table["probability"], errors="coerce")
+    bad = table["prediction"].isna() | ~table["probability"].between(0, 1)
+    if bad.any():
+        row = table[bad].iloc[0]
+        raise ValueError(
+            f"{path}: image {row['image']} has pred_class {row['pred_class']!r} and probability {row['probability']}; "
+            f"allowed are {dict(codes)} and 0 to 1 ({bad.sum()} such row(s))"
+        )
+    return samples[["image", "split", "label"]].merge(
+        table[["image", "prediction", "probability"]], on="image", validate="one_to_one"
+    )
+
+
+def _bare_name(image: str) -> str:
+    """``batch0/123.jpg`` -> ``123``; a dot that begins no photo's extension belongs to the name."""
+    name = PurePosixPath(image).name
+    return PurePosixPath(name).stem if PurePosixPath(name).suffix.lower() in EXTENSIONS else name

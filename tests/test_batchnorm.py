@@ -84,6 +84,29 @@ def test_only_batchnorm_that_alone_reads_a_convolution_overwrites_it(backbone):
     assert "features.transition1.norm" not in batchnorm._sole_readers_of_convolutions(densenet)
 
 
+class ReadTwice(nn.Module):
+    """The convolution's output goes into BatchNorm and past it."""
+
+    def __init__(self):
+        super().__init__()
+        self.convolution, self.norm = nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4)
+
+    def forward(self, x):
+        x = self.convolution(x)
+        return self.norm(x) + x
+
+
+def test_a_convolution_that_is_read_twice_is_not_overwritten():
+    torch.manual_seed(0)
+    net = on_device(ReadTwice().requires_grad_(False), "cpu")
+    net.train()
+    expected = net(photos(4))
+    net.eval()
+    with batchnorm.BatchStatistics(net):
+        found = scenes(net, photos(4), "cpu")
+    np.testing.assert_allclose(found, expected, atol=1e-5)
+
+
 @pytest.mark.parametrize("arch", ["densenet121", "mobilenet_v2", "efficientnet_b0"])
 def test_other_networks_give_the_same_as_torchs_train_mode(arch):
     """Networks that read a layer's input twice, with dropout, and with grouped convolutions."""
@@ -111,6 +134,8 @@ def test_a_network_without_batchnorm_is_named_with_the_mode_to_use():
 
 def test_adapted_statistics_are_those_of_torchs_update_bn(backbone):
     batches = [photos(6), photos(4, seed=1), photos(2, seed=2)]
+    with batchnorm.BatchStatistics(backbone):
+        scenes(backbone, photos(3, seed=3) * 5, "cpu")  # what was there before must not count
     for module in backbone.modules():
         if isinstance(module, nn.Dropout):
             module.p = 0.0  # update_bn puts dropout into train mode too

@@ -116,7 +116,11 @@ def test_a_missing_file_is_named(tmp_path):
 
 @pytest.mark.parametrize("fold", [2, "final", "original"])
 def test_a_written_configuration_reads_back_as_it_was(tmp_path, fold):
-    settings = Settings(lr=0.02, optimizer="SGD", use_bce=True, measure="accuracy", val_batch_size=7, weight_loss=True)
+    settings = Settings(
+        *(0.02, 33, 4, 0.3, 1e-4, 50, 1.5, 7, True),  # lr .. weight_loss
+        *(12, "SGD", 0.1, 0.8, 0.4, "accuracy", True),  # val_batch_size .. use_bce
+    )
+    assert all(ours != cards for ours, cards in zip(asdict(settings).values(), asdict(Settings()).values()))
     path = tmp_path / "config.json"
     path.write_text(json.dumps(released_config(settings, fold, "resnet18", 224)))
     read = read_config(path)

@@ -66,13 +66,13 @@ PUBLISHED_FILES = {
 @pytest.mark.parametrize(("dataset", "file", "truth", "private_code"), PUBLISHED_FILES)
 def test_published_prediction_files_have_the_expected_figures(reference, dataset, file, truth, private_code):
     folder = reference / "released_predictions" / dataset
-    table = pd.read_csv(folder / f"{truth}.csv", dtype={"image": str}).merge(
-        pd.read_csv(folder / f"{file}.csv", dtype={"image": str}), on="image", validate="one_to_one"
-    )
-    labels, predictions = (
-        np.where(table[c] == private_code, "private", "public") for c in ("pred_class_x", "pred_class_y")
-    )
-    figures = metrics.card_metrics(labels, predictions)
+    codes = {private_code: "private", 1 - private_code: "public"}
+    images = pd.read_csv(folder / f"{file}.csv", dtype={"image": str})["image"]
+    samples = pd.DataFrame({"image": images, "split": "test", "label": "unknown"})
+    labels = metrics.read_released_predictions(folder / f"{truth}.csv", samples, codes)
+    samples["label"] = labels["prediction"]
+    table = metrics.read_released_predictions(folder / f"{file}.csv", samples, codes)
+    figures = metrics.card_metrics(table["label"], table["prediction"])
     expected = PUBLISHED_FILES[dataset, file, truth, private_code]
     assert [round(100 * value, 2) for value in figures.values()] == pytest.approx(expected, abs=0.0051)
 
@@ -143,3 +143,44 @@ def test_the_measures_that_pick_an_epoch_are_scikit_learns():
             oracle.f1_score(labels, predictions, average="weighted"),
         )
         assert [found[name][i] for name in metrics.MEASURES] == pytest.approx(expected, abs=1e-12)
+
+
+@pytest.fixture
+def three() -> pd.DataFrame:
+    return pd.DataFrame({"image": ["1.5", "a", "007"], "split": "test", "label": ["public", "private", "public"]})
+
+
+def test_written_predictions_are_read_back(three, tmp_path):
+    predictions = metrics.predictions_table(three, np.array([0.9, 0.2, 0.5]))
+    metrics.released_predictions(predictions).iloc[::-1].to_csv(tmp_path / "p.csv", index=False)
+    read = metrics.read_released_predictions(tmp_path / "p.csv", three)
+    assert read["image"].tolist() == ["1.5", "a", "007"]
+    assert read["prediction"].tolist() == predictions["prediction"].tolist()
+    assert read["probability"].tolist() == [0.9, 0.8, 0.5]
+
+
+def test_names_with_folders_and_extensions_and_codes_as_floats_are_read(three, tmp_path):
+    rows = "image,probability,pred_class\nbatch0/a.jpg,0.7,1.0\n/data/imgs/1.5,0.6,0.0\n007.PNG,1,0\n"
+    (tmp_path / "p.csv").write_text(rows)
+    read = metrics.read_released_predictions(tmp_path / "p.csv", three).set_index("image")
+    assert read["prediction"].to_dict() == {"1.5": "private", "a": "public", "007": "private"}
+    opposite = metrics.read_released_predictions(tmp_path / "p.csv", three, {0: "public", 1: "private"})
+    assert opposite["prediction"].tolist() == ["public", "private", "public"]
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("image,pred_class\na,1\n", "lacks the column.*probability"),
+        ("image,probability,pred_class\na,1,1\n007,1,1\n", r"lacks 1 image\(s\), such as 1\.5"),
+        ("image,probability,pred_class\na,1,1\n007,1,1\n1.5,1,1\na.jpg,1,1\n", "more than once 1 image.*such as a"),
+        ("image,probability,pred_class\na,1,1\n007,1,1\n1.5,1,1\nb,1,1\n", "beyond the samples 1 image.*such as b"),
+        ("image,probability,pred_class\na,1,2\n007,1,1\n1.5,1,1\n", "image a has pred_class '2'"),
+        ("image,probability,pred_class\na,1.2,1\n007,1,1\n1.5,1,1\n", "probability 1.2"),
+        ("", "is no CSV table"),
+    ],
+)
+def test_a_prediction_file_that_cannot_be_used_is_named(three, tmp_path, text, said):
+    (tmp_path / "p.csv").write_text(text)
+    with pytest.raises(ValueError, match=rf"p\.csv.*{said}"):
+        metrics.read_released_predictions(tmp_path / "p.csv", three)
