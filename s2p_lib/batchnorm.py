@@ -21,9 +21,9 @@ from torch import nn
 from s2p_lib.model import S2P, fingerprint
 from s2p_lib.photos import UNREADABLE, open_photo, problem_of
 from s2p_lib.progress import progress
-from s2p_lib.scene_logits import ahead, on_device, scenes
+from s2p_lib.scene_logits import ahead, on_device, photos_sha256, scenes
 
-MEMORY_FOR_PHOTOS = 1_000_000_000  # bytes of resized photos kept between epochs; the others are decoded again
+MEMORY_FOR_PHOTOS = 1_000_000_000  # bytes of a split's resized photos kept between epochs; others are decoded again
 PHOTOS_AHEAD = 32  # decoded while the backbone works on those before
 
 State = dict[str, torch.Tensor]
@@ -63,14 +63,18 @@ class BatchStatistics:
         self._in_place = _sole_readers_of_convolutions(backbone)
 
     def __enter__(self) -> None:
-        for name, layer in self._layers.items():
-            layer.train()
-            layer.forward = partial(_normalise_by_batch, layer, in_place=name in self._in_place)
+        try:
+            for name, layer in self._layers.items():
+                layer.forward = partial(_normalise_by_batch, layer, in_place=name in self._in_place)
+                layer.train()
+        except BaseException:  # Ctrl-C in here
+            self.__exit__()
+            raise
 
     def __exit__(self, *_) -> None:
         for layer in self._layers.values():
             layer.eval()
-            del layer.forward
+            vars(layer).pop("forward", None)
 
 
 def _normalise_by_batch(layer: nn.Module, x: torch.Tensor, in_place: bool) -> torch.Tensor:
@@ -79,7 +83,8 @@ def _normalise_by_batch(layer: nn.Module, x: torch.Tensor, in_place: bool) -> to
     torch's own kernel for that order adds up hundreds of thousands of float32 numbers one by one, so that variances
     come out wrong by up to 1e-3, and it writes into new memory, which costs more than the arithmetic.
     """
-    if x.device.type != "cpu" or x.dim() != 4 or not layer.affine or not layer.track_running_stats:
+    plain = not layer.training or not layer.affine or not layer.track_running_stats
+    if plain or x.device.type != "cpu" or x.dim() != 4:
         return type(layer).forward(layer, x)
     rows = x.permute(0, 2, 3, 1)  # [B, H, W, C]: a view where the order is channels-last
     n = rows[..., 0].numel()
@@ -95,9 +100,9 @@ def _normalise_by_batch(layer: nn.Module, x: torch.Tensor, in_place: bool) -> to
     layer.running_var.lerp_((variance * n / (n - 1)).float(), weight_of_new)
     scale = layer.weight.double() / (variance + layer.eps).sqrt()
     shift = layer.bias.double() - mean * scale
-    in_place = in_place and x.is_contiguous(memory_format=torch.channels_last)
-    out = rows if in_place else torch.empty_like(rows)
-    return torch.addcmul(shift.to(x.dtype), rows, scale.to(x.dtype), out=out).permute(0, 3, 1, 2)
+    in_place = in_place and x.dtype == torch.float32 and x.is_contiguous(memory_format=torch.channels_last)
+    out = rows if in_place else torch.empty_like(rows, dtype=torch.float32)
+    return torch.addcmul(shift.float(), rows.float(), scale.float(), out=out).permute(0, 3, 1, 2).to(x.dtype)
 
 
 def _moments(rows: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
@@ -110,10 +115,11 @@ def _moments(rows: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     ones, buffer = torch.ones(1, height_width), torch.empty(height_width, channels)
     near = rows[0].reshape(height_width, channels)[:: max(1, height_width // 64)].float().mean(0)
     sums, squares = torch.zeros(2, channels, dtype=torch.float64)
-    for photo in rows:
-        torch.sub(photo.reshape(height_width, channels), near, out=buffer)
-        sums += (ones @ buffer)[0]
-        squares += (ones @ buffer.square_())[0]
+    with torch.autocast("cpu", enabled=False):  # it would add up in half precision
+        for photo in rows:
+            torch.sub(photo.reshape(height_width, channels), near, out=buffer)
+            sums += (ones @ buffer)[0]
+            squares += (ones @ buffer.square_())[0]
     offset = sums / (len(rows) * height_width)
     return near.double() + offset, squares / (len(rows) * height_width) - offset.square()
 
@@ -154,9 +160,8 @@ class PhotoBatches:
 
     @property
     def key(self) -> str:
-        """Hex sha256 of names, labels, order and file sizes: another set of photos has another one."""
-        sizes = [path.stat().st_size if path.exists() else 0 for path in self._paths]
-        text = self.samples[["image", "path", "label"]].assign(size=sizes).to_csv(index=False)
+        """Hex sha256 of names, labels, order and contents: other photos have another one."""
+        text = self.samples[["image", "label"]].to_csv(index=False) + photos_sha256(self._paths, self._workers)
         return hashlib.sha256(text.encode()).hexdigest()
 
     def _load(self, row: int) -> torch.Tensor:

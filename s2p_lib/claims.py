@@ -16,6 +16,7 @@ from s2p_lib.model import BACKBONES, HEAD_PARAMETERS, RESNET50_S2P_PARAMETERS, S
 from s2p_lib.run_folder import RunFolder
 from s2p_lib.samples import IPD_PUBLISHED, count_labels
 from s2p_lib.scene_logits import scenes
+from s2p_lib.training import INTERRUPTED
 
 HOLDS, CONSISTENT, CONTRADICTED, NOT_TESTED = "holds", "consistent", "contradicted", "not tested"
 COLUMNS = ["id", "claim", "published", "measured", "tolerance", "verdict", "why"]
@@ -97,6 +98,11 @@ def deviations_of(run: RunFolder) -> dict[str, str]:
     found |= {name: run.parameter(name) for name in CARD_PARAMETERS} | run.manifest["training"]["settings"]
     expected = card | CARD_PARAMETERS | asdict(Settings())
     different = {name: f"{found[name]}, not {value}" for name, value in expected.items() if found[name] != value}
+    training = run.manifest["training"]
+    if training["stopped"].startswith(INTERRUPTED):
+        different["training"] = f"{training['stopped']}, not to its end"
+    if training["from_trained_backbone"]:
+        different["weights"] = "the backbone of a trained S2P, whose BatchNorm statistics have changed, not Places365's"
     if run.parameter("bn_mode") not in CARD_BN_MODES:
         different["bn_mode"] = f"{run.parameter('bn_mode')}, not {' or '.join(CARD_BN_MODES)}"
     return different
@@ -326,6 +332,12 @@ OPEN_QUESTIONS = (
         "what else had used the generator before.",
         "The head and each of the two batch orders have a generator of their own with seed 789.",
         "model.py: S2P, training.py: fit",
+    ),
+    OpenQuestion(
+        "How is the final split trained, which has no validation? The released trainer of that mode calls an epoch "
+        "function that it does not define.",
+        "As its other lines say: the plateau scheduler follows the balanced accuracy on train, the last epoch is kept.",
+        "training.py: fit, Course",
     ),
     OpenQuestion(
         "What does the class-weighted loss do together with BCE? The released code cannot run the two: its validation "

@@ -50,7 +50,7 @@ class Settings:
 
 EXPECTED = "give a released configuration such as s2p_v1.0.json"
 
-# Released name -> name of our parameter, or of a field of training.Settings.
+# Released name -> name of our parameter, or of a field of Settings.
 PARAMETERS = {
     "seed": "seed",
     "max_num_epochs": "max_epochs",
@@ -77,7 +77,7 @@ OPTIONS = {
 class Released(BaseModel):
     """Keys that mean something for S2P, with the values that S2P allows. ``None``: not in the file."""
 
-    model_config = ConfigDict(extra="forbid", strict=True)
+    model_config = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
 
     seed: int | None = Field(None, ge=0)
     max_num_epochs: int | None = Field(None, ge=1)
@@ -114,10 +114,6 @@ class Config:
     options: dict
     unused: tuple[str, ...]
 
-    def describe(self) -> str:
-        taken = ", ".join(f"{name}={value}" for name, value in (self.parameters | self.options).items())
-        return f"{taken}. Not used: {', '.join(self.unused) or 'nothing'}"
-
 
 def read_config(path: str | Path) -> Config:
     """Read a released configuration; FileNotFoundError or ValueError that names what came and what is allowed."""
@@ -125,11 +121,12 @@ def read_config(path: str | Path) -> Config:
         content = json.loads(Path(path).read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise FileNotFoundError(f"config {path} not found; {EXPECTED}") from None
-    except ValueError as error:
+    except (ValueError, OSError, RecursionError) as error:  # also a folder, or brackets without end
         raise ValueError(f"config {path} is no JSON file: {error}") from None
     sections = content if isinstance(content, dict) else {}
-    if not isinstance(sections.get("params"), dict):
-        raise ValueError(f"config {path} has no object 'params'; {EXPECTED}")
+    for name in ("params", "net_params"):
+        if not isinstance(sections.get(name, {} if name == "net_params" else None), dict):
+            raise ValueError(f"config {path} has no object {name!r}; {EXPECTED}")
     flat = {k: v for k, v in sections.items() if not isinstance(v, dict)}
     flat |= {k: v for name in ("net_params", "params") for k, v in (sections.get(name) or {}).items()}
     other = {f"{name}.{k}" for name, v in sections.items() if isinstance(v, dict) for k in v}

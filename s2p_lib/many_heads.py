@@ -41,10 +41,15 @@ class Job:
     val: np.ndarray
 
 
-def jobs_for_seeds(samples: pd.DataFrame, settings: Settings, seeds: Sequence[int]) -> list[Job]:
-    """One job a seed, which draws the head's first weights and the order of the batches; rows of ``samples`` count."""
+def jobs_for_seeds(
+    samples: pd.DataFrame, settings: Settings, seeds: Sequence[int], head: nn.Linear | None = None
+) -> list[Job]:
+    """One job a seed, which draws the head's first weights (unless one is given) and the order of the batches.
+
+    Train and val are the rows of ``samples`` with that split.
+    """
     rows = {split: np.flatnonzero(samples["split"] == split) for split in ("train", "val")}
-    heads = {seed: S2P(nn.Identity(), seed, settings.use_bce).scene_to_privacy_layer for seed in seeds}
+    heads = {seed: head or S2P(nn.Identity(), seed, settings.use_bce).scene_to_privacy_layer for seed in seeds}
     return [Job(heads[s], replace(settings, seed=s), rows["train"], rows["val"]) for s in seeds]
 
 

@@ -160,6 +160,8 @@ def read_backbone_weights(path: str | Path) -> dict[str, torch.Tensor]:
         return _read_safetensors(path)
     content = read_torch_file(path)
     state = content.get("state_dict", content.get("net", content))
+    if not isinstance(state, dict) or not all(isinstance(name, str) for name in state):
+        raise ValueError(f"{path} holds no state dict: expected names of tensors, as torch.save writes them")
     if any(name.startswith("backbone.") for name in state):  # a released S2P checkpoint holds its head too
         return {name.removeprefix("backbone."): t for name, t in state.items() if name.startswith("backbone.")}
     return {name.removeprefix("module."): tensor for name, tensor in state.items()}
@@ -182,20 +184,38 @@ def read_checkpoint(path: str | Path) -> dict:
     """A checkpoint in the released format; ValueError if it has no S2P head."""
     content = read_torch_file(path)
     net = content.get("net")
-    shapes = [net[n].shape if n in net else None for n in HEAD_NAMES] if isinstance(net, dict) else []
+    head = [net.get(name) for name in HEAD_NAMES] if isinstance(net, dict) else []
+    shapes = [tuple(tensor.shape) for tensor in head if isinstance(tensor, torch.Tensor)]
     if shapes not in ([(n, len(SCENES)), (n,)] for n in (1, 2)):
         raise ValueError(
-            f"{path} is no S2P checkpoint: it needs 'net' with backbone.*, scene_to_privacy_layer.weight (2 x 365, or "
-            "1 x 365 with use_bce) and scene_to_privacy_layer.bias"
+            f"{path} is no S2P checkpoint: it needs 'net' with scene_to_privacy_layer.weight (2 x 365, or 1 x 365 with "
+            "use_bce) and scene_to_privacy_layer.bias, and backbone.* unless it is a head alone"
         )
+    if not all(torch.isfinite(tensor).all() for tensor in head):
+        raise ValueError(f"{path}: the weights of scene_to_privacy_layer are not all finite numbers")
     return content
 
 
-def load_checkpoint(path: str | Path, backbone: str, image_size: int | None = None) -> tuple[S2P, transforms.Compose]:
-    """A trained model and its transform from a checkpoint in the released format."""
+def holds_backbone(path: str | Path) -> bool:
+    """Whether a checkpoint holds a trained S2P's backbone; False for Places365 weights and for a head alone."""
+    if str(path).endswith(".safetensors"):
+        return any(name.startswith("backbone.") for name in _read_safetensors(path))
+    content = read_torch_file(path)
+    net = content.get("net", content)
+    return isinstance(net, dict) and any(str(name).startswith("backbone.") for name in net)
+
+
+def load_checkpoint(
+    path: str | Path, backbone: str, image_size: int | None = None, weights: str | Path | None = None
+) -> tuple[S2P, transforms.Compose]:
+    """A trained model and its transform from a checkpoint in the released format.
+
+    If it holds a head alone, the backbone is that of ``weights``, or the one that the kit brings.
+    """
     state = read_checkpoint(path)["net"]
     head = {name: state[f"scene_to_privacy_layer.{name}"] for name in ("weight", "bias")}
-    model, transform = load_s2p(backbone, path, image_size, use_bce=len(head["bias"]) == 1)
+    weights = path if holds_backbone(path) else weights
+    model, transform = load_s2p(backbone, weights, image_size, use_bce=len(head["bias"]) == 1)
     model.scene_to_privacy_layer.load_state_dict(head)
     return model, transform
 

@@ -57,18 +57,16 @@ def plot_photos(samples: pd.DataFrame, data_dir: Path, per_label: int = 12, seed
 
 
 def plot_learning_curves(history: pd.DataFrame, kept_epoch: int) -> Figure:
-    """Loss and balanced accuracy per epoch; dotted lines where the learning rate was halved."""
+    """Loss and balanced accuracy per epoch; dotted lines where the learning rate was lowered."""
     figure, axes = plt.subplots(1, 2, figsize=(10, 3.6), layout="constrained")
     halved = history.loc[history["lr"].diff() < 0, "epoch"]
-    for ax, measure, label in zip(
-        axes, ["loss", "balanced_accuracy"], ["cross-entropy loss", "balanced accuracy (fraction)"]
-    ):
+    for ax, measure, label in zip(axes, ["loss", "balanced_accuracy"], ["loss", "balanced accuracy (fraction)"]):
         ax.plot(history["epoch"], history[f"train_{measure}"], color=TRAIN, label="train")
         judged = f"val_{measure}" if history[f"val_{measure}"].notna().any() else f"train_{measure}"
         if judged.startswith("val"):  # fold final has no val
             ax.plot(history["epoch"], history[judged], color=VAL, label="val")
         for i, epoch in enumerate(halved):
-            ax.axvline(epoch, color=NEUTRAL, ls=":", lw=1, label=None if i else "learning rate halved")
+            ax.axvline(epoch, color=NEUTRAL, ls=":", lw=1, label=None if i else "learning rate lowered")
         kept = history.loc[history["epoch"] == kept_epoch, judged]
         ax.plot([kept_epoch], kept, "o", color="black", ms=6, label=f"kept epoch ({kept_epoch})")
         ax.set(xlabel="epoch", ylabel=label)
@@ -118,7 +116,7 @@ def plot_spread(spread: pd.DataFrame, convex: float, is_demo: bool) -> Figure:
     values = [*percent, card, 100 * convex]
     bins = np.arange(np.floor(min(values)) - 0.5, np.ceil(max(values)) + 0.75, 0.25)
     ax.hist(percent, bins=bins, color=COLOURS["public"], label=f"{len(spread)} seeds on the same scene logits")
-    ax.axvline(percent.iloc[0], color="black", lw=1.5, label=f"this run's seed: {percent.iloc[0]:.2f}")
+    ax.axvline(percent.iloc[0], color="black", lw=1.5, label=f"seed {spread['seed'].iloc[0]}: {percent.iloc[0]:.2f}")
     ax.axvline(100 * convex, color=COLOURS["private"], ls="--", label=f"logistic regression: {100 * convex:.2f}")
     where = "on IPD, so not comparable" if is_demo else "on IPD"
     ax.axvline(card, color=NEUTRAL, ls=":", lw=2, label=f"card, {where}: {card:.2f}")

@@ -8,6 +8,7 @@ result they explain, for two passes of the backbone instead of one an epoch.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -17,7 +18,7 @@ from torch import nn
 from s2p_lib import batchnorm, many_heads, training
 from s2p_lib.config import Settings
 from s2p_lib.metrics import card_metrics, predictions_table
-from s2p_lib.model import S2P
+from s2p_lib.model import S2P, write_checkpoint
 from s2p_lib.photos import open_photo
 from s2p_lib.scene_logits import PRECISIONS, on_device, scenes
 
@@ -48,11 +49,19 @@ class Outcome:
         return table[table["split"] == split]
 
 
-def train_s2p(run, samples: pd.DataFrame, settings: Settings, bn_mode: str, precision: str | None = None) -> Outcome:
+def train_s2p(
+    run,
+    samples: pd.DataFrame,
+    settings: Settings,
+    bn_mode: str,
+    precision: str | None = None,
+    checkpoint: Path | None = None,
+) -> Outcome:
     """Train S2P on the photos of ``samples`` in one of ``BN_MODES``; a killed training goes on where it stopped.
 
-    ``run`` is the run.Run of the notebook. In ``released`` mode the scene logits are computed once more at the end, by
-    the statistics of the kept epoch, as validation and test of the released code do.
+    The trained model is written to ``checkpoint`` as soon as there is one, also after Ctrl-C. ``run`` is the run.Run
+    of the notebook. In ``released`` mode the scene logits are computed once more at the end, by the statistics of the
+    kept epoch, as validation and test of the released code do.
     """
     model, transform = run.load_model()
     precision = precision or run.p.precision
@@ -75,14 +84,21 @@ def train_s2p(run, samples: pd.DataFrame, settings: Settings, bn_mode: str, prec
         head, backbone = model.scene_to_privacy_layer, model.backbone
         trained = training.fit(head, parts["train"], val, settings, state_file, backbone)
         batchnorm.set_statistics(model.backbone, trained.statistics)
+        _keep(model, trained, checkpoint)
     samples, logits = run.load_scene_logits(samples, model, transform, precision)
     if bn_mode != "released":
         parts = training.split_parts(samples, logits)
         trained = training.fit(model.scene_to_privacy_layer, parts["train"], parts["val"], settings, state_file)
-    model.scene_to_privacy_layer.load_state_dict(trained.head.state_dict())
+        _keep(model, trained, checkpoint)
     after = model.backbone.state_dict()
     changes, moved = batchnorm.count_changes(before, after), batchnorm.drift(before, after)
     return Outcome(bn_mode, precision, model, transform, samples, logits, trained, changes, moved)
+
+
+def _keep(model: S2P, trained: training.Trained, checkpoint: Path | None) -> None:
+    model.scene_to_privacy_layer.load_state_dict(trained.head.state_dict())
+    if checkpoint is not None:
+        write_checkpoint(checkpoint, model, trained.measure, trained.epoch, trained.kind)
 
 
 def train_all(run, own: Outcome, settings: Settings) -> list[Outcome]:
@@ -120,7 +136,8 @@ def compare(outcomes: Sequence[Outcome]) -> pd.DataFrame:
         changed = (test.set_index("image")["prediction"] != first).sum()
         rows.append(
             {"bn_mode": outcome.bn_mode, "precision": outcome.precision, "epochs": len(outcome.trained.history)}
-            | {"kept_epoch": outcome.trained.epoch, "val_measure": outcome.trained.measure}
+            | {"stopped": outcome.trained.stopped, "kept_epoch": outcome.trained.epoch}
+            | {"val_measure": outcome.trained.measure}
             | {f"test_{name}": figures[name] for name in FIGURES}
             | {"predictions_changed": int(changed)}
             | {f"{name}_changed": n for name, n in outcome.changes.items()}
@@ -128,15 +145,16 @@ def compare(outcomes: Sequence[Outcome]) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def spread_over_seeds(outcome: Outcome, settings: Settings, n_seeds: int) -> pd.DataFrame:
-    """Heads with ``n_seeds`` seeds from the run's own on, on the outcome's scene logits: seed, epochs, kept_epoch,
-    val_measure, test_balanced_accuracy.
+def spread_over_seeds(run, outcome: Outcome, settings: Settings) -> pd.DataFrame:
+    """Heads with the run's ``n_seeds`` seeds from its own on, on the outcome's scene logits: seed, epochs,
+    kept_epoch, val_measure, test_balanced_accuracy. With ``init_checkpoint`` all start from its head.
 
     In ``released`` mode these are heads refitted on the backbone of the kept epoch, as each would else need a training
     with the backbone.
     """
-    seeds = range(settings.seed, settings.seed + n_seeds)
-    jobs = many_heads.jobs_for_seeds(outcome.samples, settings, seeds)
+    seeds = range(settings.seed, settings.seed + run.p.n_seeds)
+    given = None if run.p.init_checkpoint is None else run.load_model()[0].scene_to_privacy_layer
+    jobs = many_heads.jobs_for_seeds(outcome.samples, settings, seeds, given)
     trained = many_heads.fit_many(outcome.scene_logits, outcome.samples["label"], jobs)
     test = (outcome.samples["split"] == "test").to_numpy()
     table, logits = outcome.samples[test], outcome.scene_logits[test]

@@ -33,7 +33,7 @@ MADE_BY = "s2p_lib"  # marks a manifest.json as ours
 class Parameters(BaseModel):
     """Every parameter of the notebooks: its type, its default for the demo dataset, and its meaning."""
 
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
 
     run_dir: str = Field("outputs/demo", description="the run's folder, relative to the repository's root")
     dataset: Literal["demo", "ipd"] = Field("demo", description="demo (drawn by the kit) or ipd")
@@ -51,15 +51,15 @@ class Parameters(BaseModel):
     precision: Literal["float32", "bfloat16"] = Field("float32", description="of the backbone; released: float32")
     seed: int = Field(789, ge=0, description="of the head's first weights and the order of the batches")
     batch_size: int = Field(100, ge=1, description="photos in a training batch of the head")
-    lr: float = Field(0.001, gt=0, description="first learning rate of Adam")
+    lr: float = Field(0.001, gt=0, description="first learning rate")
     patience: int = Field(
-        10, ge=0, description="lr is halved after more epochs than this without a better validation loss"
+        10, ge=0, description="lr is lowered after more epochs than this without a better validation loss"
     )
     min_lr: float = Field(1e-5, gt=0, description="training ends when lr falls below")
     max_epochs: int = Field(1000, ge=1, description="training ends after so many epochs")
     max_hours: float = Field(12, gt=0, description="training ends after so many hours")
     weight_loss: bool = Field(False, description="weigh each class by 1 - its share of the training photos")
-    init_checkpoint: str | None = Field(None, description="start head and backbone from this checkpoint")
+    init_checkpoint: str | None = Field(None, description="start from this checkpoint, or from its head alone")
     config: str | None = Field(None, description="a released configuration file; parameters given here win over it")
     n_seeds: int = Field(100, ge=1, description="heads trained on the same scene logits, to see the spread over seeds")
     compare_bn_modes: bool | None = Field(
@@ -172,7 +172,10 @@ class Run(RunFolder):
     def settings(self) -> Settings:
         """The training settings: this notebook's parameters, and the rare options of ``config``."""
         own = {f.name: getattr(self.p, f.name) for f in fields(Settings) if hasattr(self.p, f.name)}
-        return Settings(**own | {"val_batch_size": self.p.batch_size} | self.config.options)
+        options = {"val_batch_size": self.p.batch_size} | self.config.options
+        if self.p.batch_size != self.config.parameters.get("batch_size", self.p.batch_size):
+            options["val_batch_size"] = self.p.batch_size  # it was given, so it wins over both of the file
+        return Settings(**own | options)
 
     def load_model(self):
         """The untrained model and its transform, from ``weights`` or ``init_checkpoint``; each call a new one."""
@@ -182,7 +185,7 @@ class Run(RunFolder):
         self.record_inputs(*(file for file in (weights, checkpoint, self.given_file("config")) if file))
         if checkpoint is None:
             return s2p.load_s2p(self.backbone, weights, self.p.image_size, self.p.seed, self.settings.use_bce)
-        model, transform = s2p.load_checkpoint(checkpoint, self.backbone, self.p.image_size)
+        model, transform = s2p.load_checkpoint(checkpoint, self.backbone, self.p.image_size, weights)
         n_logits, wanted = model.scene_to_privacy_layer.out_features, 1 if self.settings.use_bce else 2
         if n_logits != wanted:
             raise ValueError(
@@ -190,6 +193,14 @@ class Run(RunFolder):
                 "config use_bce must be true for one, false for two"
             )
         return model, transform
+
+    @property
+    def starts_from_trained_backbone(self) -> bool:
+        """Whether the backbone is that of a trained S2P, so that its BatchNorm statistics are not Places365's."""
+        from s2p_lib.model import holds_backbone
+
+        files = (self.given_file("weights"), self.given_file("init_checkpoint"))
+        return any(holds_backbone(file) for file in files if file)
 
     def load_scene_logits(
         self, samples: pd.DataFrame, model, transform, precision: str | None = None
@@ -294,7 +305,10 @@ def start(notebook: str, namespace: Mapping) -> Run:
     explicit = {name: value for name, value in given.items() if name in injected or value != defaults[name]}
     parameters, config = resolve(explicit, known)
     if config:
-        print(f"from {Path(explicit['config']).name}: {config.describe()}")
+        taken = {n: v for n, v in config.parameters.items() if n in known and n not in explicit}
+        taken |= config.options if notebook == "02_train" else {}
+        words = ", ".join(f"{name}={value}" for name, value in taken.items())
+        print(f"from {Path(explicit['config']).name}: {words or 'nothing'}. Not used: {', '.join(config.unused)}")
     return Run(notebook, parameters, config)
 
 
@@ -400,14 +414,15 @@ def peak_memory_bytes() -> int:
 
 def _check_before_work(p: Parameters) -> None:
     """Find what is missing or wrong now: before old results are removed, and not after an hour of reading photos."""
-    from s2p_lib.model import check_weights, choose_device, read_backbone_weights, read_checkpoint
+    from s2p_lib.model import check_weights, choose_device, holds_backbone, read_backbone_weights, read_checkpoint
 
     check_data_dir(p.dataset, p.data_dir)
-    backbone, given = p.backbone or default_backbone(p.dataset), p.init_checkpoint or p.weights
-    check_weights(backbone, None if given is None else ROOT / given)
-    if p.init_checkpoint is not None:
+    backbone = p.backbone or default_backbone(p.dataset)
+    if p.init_checkpoint is not None and holds_backbone(ROOT / p.init_checkpoint):
         read_checkpoint(ROOT / p.init_checkpoint)
-    elif p.weights is not None:
+    else:
+        check_weights(backbone, None if p.weights is None else ROOT / p.weights)
+    if p.weights is not None:
         read_backbone_weights(ROOT / p.weights)
     choose_device(p.device)
     carbon.grid_factor_kg_per_kwh(p.country)

@@ -129,6 +129,12 @@ def _hash_photos(paths: list[Path], workers: int) -> list[_Photo]:
         return list(progress(pool.map(_hash_photo, paths), total=len(paths), desc="hashing photos", unit="photo"))
 
 
+def photos_sha256(paths: list[Path], workers: int) -> str:
+    """Hex sha256 of the contents of all these files in this order; a file that is gone counts as such."""
+    hashes = [photo.sha256 or "gone" for photo in _hash_photos(paths, workers)]
+    return hashlib.sha256(" ".join(hashes).encode()).hexdigest()
+
+
 def _hash_photo(path: Path) -> _Photo:
     try:
         return _Photo(path, file_sha256(path), None)
@@ -160,7 +166,7 @@ def _run_backbone(
             if good:
                 hashes += [sha256 for sha256, _ in good]
                 photos = torch.stack([tensor for _, tensor in good])
-                logits.append(_scenes_in_parts(backbone, photos, device, precision).numpy())
+                logits.append(scenes_in_parts(backbone, photos, device, precision).numpy())
             bar.update(len(batch))
             if len(hashes) >= PHOTOS_PER_SHARD:
                 yield hashes, np.concatenate(logits)
@@ -181,19 +187,20 @@ def scenes(backbone: torch.nn.Module, photos: torch.Tensor, device: str, precisi
     """
     exact = torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True, allow_tf32=False)
     mixed = torch.autocast(device, torch.bfloat16, enabled=precision == "bfloat16")
-    if device == "cuda":
-        photos = photos.pin_memory()
     try:
+        if device == "cuda":
+            photos = photos.pin_memory()
         with torch.inference_mode(), exact, mixed:
             photos = photos.to(device, memory_format=torch.channels_last, non_blocking=True)
             return backbone(photos).float().cpu()
     except RuntimeError as error:
         if not _is_out_of_memory(error):
             raise
+        smaller = f"batch_size={len(photos) // 2} or " if len(photos) > 1 else ""
         raise OutOfMemory(
-            f"out of memory on {device} with {len(photos)} photos of {tuple(photos.shape[2:])} pixels in a batch. "
-            f"Try batch_size={max(1, len(photos) // 2)} or a smaller image_size. With bn_mode=released or adapted "
-            "another batch size gives other BatchNorm statistics, so it is another experiment."
+            f"out of memory on {device} with {len(photos)} photo(s) of {tuple(photos.shape[2:])} pixels in a batch. "
+            f"Try {smaller}a smaller image_size. With bn_mode=released or adapted another batch size gives other "
+            "BatchNorm statistics, so it is another experiment."
         ) from None
 
 
@@ -205,14 +212,14 @@ def _is_out_of_memory(error: RuntimeError) -> bool:
     return isinstance(error, torch.OutOfMemoryError) or "DefaultCPUAllocator: can't allocate" in str(error)
 
 
-def _scenes_in_parts(backbone, photos: torch.Tensor, device: str, precision: str) -> torch.Tensor:
+def scenes_in_parts(backbone, photos: torch.Tensor, device: str, precision: str) -> torch.Tensor:
     """As ``scenes``, for a backbone in eval mode: there the batch may be halved until it fits into memory."""
     try:
         return scenes(backbone, photos, device, precision)
     except OutOfMemory:
         if len(photos) == 1:
             raise
-    return torch.cat([_scenes_in_parts(backbone, half, device, precision) for half in photos.chunk(2)])
+    return torch.cat([scenes_in_parts(backbone, half, device, precision) for half in photos.chunk(2)])
 
 
 def _load(sha256: str, path: Path, transform) -> tuple[str, torch.Tensor | None, str | None]:

@@ -27,10 +27,11 @@ from s2p_lib.metrics import MEASURES, measures_of_counts
 from s2p_lib.model import S2P, fingerprint, read_torch_file, write_torch_file
 from s2p_lib.progress import progress
 from s2p_lib.samples import CLASSES, SPLITS
-from s2p_lib.scene_logits import scenes
+from s2p_lib.scene_logits import scenes, scenes_in_parts
 
 CARD = Settings()
 INTERRUPTED = "interrupted"  # first word of the reason to stop after Ctrl-C
+LIMITS = ("max_epochs", "max_hours", "min_lr")
 CONVEX_C = (1e-4, 1e-3, 1e-2, 1e-1, 1.0, 10.0)  # inverse strengths of the penalty tried by fit_convex
 
 
@@ -85,11 +86,12 @@ def released_part(
 ) -> Part:
     """A split whose photos pass the backbone in every epoch; with ``training``, BatchNorm uses and updates batches."""
     mode = batchnorm.BatchStatistics(model.backbone) if training else nullcontext()
+    forward = scenes if training else scenes_in_parts  # in eval mode the batch size changes nothing
 
     def scene_logits(batches: Sequence[torch.Tensor]) -> Iterator[torch.Tensor]:
         for loaded in photos(batches):
             with mode:
-                logits = scenes(model.backbone, loaded, device, precision)
+                logits = forward(model.backbone, loaded, device, precision)
             yield logits.clone()  # made without a graph; a copy may enter one
 
     key = fingerprint(model, photos.transform, precision) + photos.key
@@ -114,7 +116,7 @@ def fit(
 
     Shuffled batches with the short last one kept, epoch losses as the plain mean of batch means. The kept epoch has
     the best value of the measure on val, the later one of equals. Without val (fold ``final``) the plateau scheduler
-    follows the balanced accuracy on train, and the last epoch is kept, as released. ``head`` itself is left as it came.
+    follows the balanced accuracy on train, and the last epoch is kept. ``head`` itself is left as it came.
     It is fitted on the CPU: 732 parameters cannot keep a GPU busy.
 
     With ``state_file``, all that decides the rest of the training is kept there after each epoch. A call with the same
@@ -128,7 +130,7 @@ def fit(
     # Two generators with one seed each, as the released code resets the seed before it builds each loader.
     orders = [torch.Generator().manual_seed(settings.seed) for _ in range(2)]
     key = _state_key(head, train, val, settings)
-    state = _read_state(state_file, key) if state_file else None
+    state = _read_state(state_file, key, settings.max_epochs) if state_file else None
     if state:
         head.load_state_dict(state["head"])
         optimizer.load_state_dict(state["optimizer"])
@@ -137,9 +139,10 @@ def fit(
             order.set_state(saved)
         if backbone is not None:
             batchnorm.set_statistics(backbone, state["statistics"])
+        course.stopped = course.reason_to_stop()  # the limits may have been raised since
         print(f"going on after epoch {len(course.rows) - 1}, as kept in {state_file.name}")
     done = course.state_dict() if course.rows else None
-    earlier_s = course.rows[-1][6] if course.rows else 0.0
+    earlier_s = course.seconds
     started = time.monotonic()
     with progress(total=settings.max_epochs, initial=len(course.rows), desc="epochs", unit="epoch") as bar:
         try:
@@ -192,13 +195,18 @@ class Course:
             self.scheduler.step(val.loss if val else 100 * train.measures["balanced_accuracy"])
         else:
             self.scheduler.step()
-        self.stopped = self._reason_to_stop(seconds)
+        self.stopped = self.reason_to_stop()
 
-    def _reason_to_stop(self, seconds: float) -> str | None:
+    @property
+    def seconds(self) -> float:
+        """How long training has taken so far, before an interruption too."""
+        return self.rows[-1][HISTORY_COLUMNS.index("seconds")] if self.rows else 0.0
+
+    def reason_to_stop(self) -> str | None:
         """In words; None while training goes on."""
         if self.lr < self.settings.min_lr:
             return f"learning rate below {self.settings.min_lr:g}"
-        if seconds > self.settings.max_hours * 3600:
+        if self.seconds > self.settings.max_hours * 3600:
             return f"{self.settings.max_hours:g} h reached"
         return "max_epochs reached" if len(self.rows) >= self.settings.max_epochs else None
 
@@ -300,8 +308,12 @@ def _epoch(head, part: Part, settings: Settings, batch_size: int, weights, order
 
 
 def _state_key(head: nn.Linear, train: Part, val: Part | None, settings: Settings) -> str:
-    """Hex sha256 of all that decides a training: data (and first backbone), first head, settings."""
-    digest = hashlib.sha256(repr(asdict(settings)).encode())
+    """Hex sha256 of all that decides a training's epochs: data (and first backbone), first head, settings.
+
+    The limits that end it are left out: an interrupted training may go on with others.
+    """
+    deciding = {name: value for name, value in asdict(settings).items() if name not in LIMITS}
+    digest = hashlib.sha256(repr(deciding).encode())
     for part in (train, val):
         digest.update(b"none" if part is None else part.key.encode() + part.labels.numpy().tobytes())
     for tensor in head.state_dict().values():
@@ -309,7 +321,7 @@ def _state_key(head: nn.Linear, train: Part, val: Part | None, settings: Setting
     return digest.hexdigest()
 
 
-def _read_state(path: Path, key: str) -> dict | None:
+def _read_state(path: Path, key: str, max_epochs: int) -> dict | None:
     """The state of an unfinished training of the same data and settings; None (and a line of text) if there is none."""
     if not path.is_file():
         return None
@@ -320,6 +332,9 @@ def _read_state(path: Path, key: str) -> dict | None:
         return None
     if state.get("key") != key:
         print(f"{path.name} is of another training (data, settings or first weights differ); this one starts anew")
+        return None
+    if len(state["course"]["rows"]) > max_epochs:
+        print(f"{path.name} has more than max_epochs={max_epochs} epochs; training starts anew")
         return None
     return state
 

@@ -63,6 +63,34 @@ def test_a_large_batch_loses_no_digits():
     assert torch.equal(x, big)  # its input is somebody else's too
 
 
+def test_half_precision_keeps_the_statistics_whole():
+    torch.manual_seed(0)
+    net = on_device(nn.Sequential(nn.Conv2d(3, 8, 3), nn.BatchNorm2d(8, momentum=1.0)), "cpu").eval()
+    with torch.autocast("cpu", torch.bfloat16), torch.no_grad():
+        convolved = net[0](photos(8).contiguous(memory_format=torch.channels_last)).double()
+    with batchnorm.BatchStatistics(net):
+        found = scenes(net, photos(8), "cpu", "bfloat16").double()
+    np.testing.assert_allclose(net[1].running_var, convolved.var((0, 2, 3)), rtol=1e-5)
+    np.testing.assert_allclose(net[1].running_mean, convolved.mean((0, 2, 3)), rtol=1e-5, atol=1e-6)
+    # Each number is rounded to eight bits, their mean over 30,000 is not.
+    np.testing.assert_allclose(found.mean((0, 2, 3)), np.zeros(8), atol=1e-3)
+
+
+def test_an_interruption_on_the_way_in_leaves_the_network_in_eval_mode(backbone):
+    class Interrupting(nn.BatchNorm2d):
+        def train(self, mode=True):
+            if mode:
+                raise KeyboardInterrupt
+            return super().train(mode)
+
+    backbone.layer4[1].bn2.__class__ = Interrupting
+    statistics = batchnorm.read_statistics(backbone)
+    with pytest.raises(KeyboardInterrupt), batchnorm.BatchStatistics(backbone):
+        pass
+    scenes(backbone, photos(2), "cpu")
+    assert batchnorm.count_changes(statistics, batchnorm.read_statistics(backbone))["batchnorm_buffers"] == 0
+
+
 def test_afterwards_the_network_is_in_eval_mode_as_before(backbone):
     with batchnorm.BatchStatistics(backbone):
         pass
@@ -172,6 +200,8 @@ def test_photos_come_in_the_order_that_is_asked_for(few, tree):
         assert torch.equal(photo, few.transform(Image.open(path).convert("RGB")))
     again = torch.cat(list(few(batches)))  # from memory
     assert torch.equal(found, again)
+    five = PhotoBatches(few.samples, tree.dir, few.transform, workers=5)
+    assert torch.equal(found, torch.cat(list(five(batches))))
 
 
 def test_photos_that_do_not_fit_into_memory_are_decoded_again(few, monkeypatch):
@@ -192,7 +222,9 @@ def test_another_set_of_photos_has_another_key(few, tree):
     key = few.key
     assert PhotoBatches(few.samples, tree.dir, few.transform, 1).key == key
     assert PhotoBatches(few.samples.iloc[::-1], tree.dir, few.transform, 1).key != key
-    tree.photo(5).write_bytes(tree.photo(5).read_bytes() + b"\0")
+    content = bytearray(tree.photo(5).read_bytes())
+    content[-10] ^= 1  # of the same size
+    tree.photo(5).write_bytes(content)
     assert few.key != key
 
 

@@ -50,7 +50,8 @@ def ipd_run(tmp_path) -> RunFolder:
     run = RunFolder(tmp_path)
     given = claims.CARD_PARAMETERS | {"dataset": "ipd", "backbone": None, "image_size": None, "bn_mode": "frozen"}
     run.update_manifest("parameters", given)
-    run.update_manifest("training", {"settings": asdict(Settings())})
+    training = {"settings": asdict(Settings()), "stopped": "learning rate below 1e-05", "from_trained_backbone": False}
+    run.update_manifest("training", training)
     counts = {(s, n): IPD_PUBLISHED[p][n] for s, p in (("test", "test"), ("train", "all")) for n in CLASSES}
     for label in CLASSES:
         counts["train", label] -= counts["test", label]
@@ -75,6 +76,15 @@ def test_another_experiment_is_a_deviation(ipd_run, name, value):
 @pytest.mark.parametrize(("name", "value"), [("seed", 1), ("max_epochs", 6), ("optimizer", "SGD"), ("use_bce", True)])
 def test_another_training_setting_is_a_deviation(ipd_run, name, value):
     ipd_run.update_manifest("training", {"settings": asdict(Settings(**{name: value}))})
+    assert set(claims.deviations_of(ipd_run)) == {name}
+
+
+@pytest.mark.parametrize(
+    ("fact", "value", "name"),
+    [("stopped", "interrupted after 3 epochs", "training"), ("from_trained_backbone", True, "weights")],
+)
+def test_an_interrupted_training_and_a_trained_backbone_are_deviations(ipd_run, fact, value, name):
+    ipd_run.update_manifest("training", {fact: value})
     assert set(claims.deviations_of(ipd_run)) == {name}
 
 

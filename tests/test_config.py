@@ -1,10 +1,11 @@
 import json
 from dataclasses import asdict
+from types import SimpleNamespace
 
 import pytest
 
 from s2p_lib.config import Settings, read_config, released_config
-from s2p_lib.run import resolve
+from s2p_lib.run import Run, resolve
 
 # The keys and values of the released S2P configuration.
 RELEASED = {
@@ -82,7 +83,8 @@ def test_another_backbone_and_the_missing_keys_are_taken(write):
         ("optimizer", "RMSprop", "'Adam' or 'SGD'"),
         ("measure", "recall", "'balanced_accuracy'"),
         ("init_lr", "fast", "number"),
-        ("init_lr", float("nan"), "greater than 0"),
+        ("init_lr", float("nan"), "finite number"),
+        ("max_time", float("inf"), "finite number"),
         ("max_num_epochs", 0, "greater than or equal to 1"),
         ("use_bce", "yes", "boolean"),
         ("training_mode", "test", "'crossval', 'final' or 'original'"),
@@ -101,12 +103,29 @@ def test_the_configuration_of_another_network_is_refused(write, top):
         read_config(write(top))
 
 
-@pytest.mark.parametrize("text", ["", "{", "[]", '{"a": 1}', '{"params": 3}', "\xff"])
+NOT_CONFIGURATIONS = [
+    "",
+    "{",
+    "[]",
+    '{"a": 1}',
+    '{"params": 3}',
+    '{"params": {}, "net_params": [1]}',
+    "\xff",
+    "[" * 99_999,
+]
+
+
+@pytest.mark.parametrize("text", NOT_CONFIGURATIONS, ids=range(len(NOT_CONFIGURATIONS)))
 def test_a_file_that_is_no_configuration_is_refused(tmp_path, text):
     path = tmp_path / "c.json"
     path.write_bytes(text.encode("latin-1"))
-    with pytest.raises(ValueError, match=r"config .*c\.json (is no JSON file|has no object 'params')"):
+    with pytest.raises(ValueError, match=r"config .*c\.json (is no JSON file|has no object '(net_)?params')"):
         read_config(path)
+
+
+def test_a_folder_is_no_configuration(tmp_path):
+    with pytest.raises(ValueError, match="is no JSON file"):
+        read_config(tmp_path)
 
 
 def test_a_missing_file_is_named(tmp_path):
@@ -135,6 +154,14 @@ def test_parameters_that_are_given_win_over_the_file(write):
     assert (parameters.lr, parameters.seed) == (0.1, 789)  # a given default wins too
     assert parameters.max_epochs == 1000
     assert config.parameters["seed"] == 5
+
+
+def test_a_batch_size_that_is_given_wins_over_both_of_the_file(write, tmp_path):
+    params = {"config": write(batch_size_train=50, batch_size_val=20)}
+    for given, expected in (({}, (50, 20)), ({"batch_size": 16}, (16, 16))):
+        parameters, config = resolve(params | given)
+        settings = Run.settings.fget(SimpleNamespace(p=parameters, config=config))
+        assert (settings.batch_size, settings.val_batch_size) == expected
 
 
 def test_a_notebook_takes_from_the_file_only_what_it_knows(write):

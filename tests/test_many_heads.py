@@ -64,6 +64,23 @@ def test_seeds_folds_and_settings_together_end_as_each_would_alone(data):
         assert_near(result, alone(data, one))
 
 
+def test_whole_trainings_end_as_each_would_alone(data):
+    jobs = [job(seed=seed, patience=4) for seed in range(4)]
+    results = fit_many(*data, jobs)
+    assert {result.stopped for result in results} == {"learning rate below 1e-05"}
+    for result, one in zip(results, jobs):
+        assert_near(result, alone(data, one))
+
+
+def test_a_given_head_is_where_all_seeds_start(data):
+    table = pd.DataFrame({"split": ["train", "val", "test"] * (N // 3)})
+    given = s2p.S2P(nn.Identity(), 99).scene_to_privacy_layer
+    jobs = jobs_for_seeds(table, Settings(max_epochs=2), range(2), given)
+    assert all(torch.equal(one.head.weight, given.weight) for one in jobs)
+    first, second = fit_many(*data, jobs)
+    assert not torch.equal(first.head.weight, second.head.weight)  # the order of the batches differs
+
+
 def test_heads_without_val_end_as_each_would_alone(data):
     jobs = [
         Job(job(seed=s).head, Settings(seed=s, max_epochs=10, patience=1), np.arange(N), np.array([], int))

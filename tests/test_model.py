@@ -274,6 +274,47 @@ def test_a_released_checkpoint_gives_the_same_predictions_after_a_round_trip(tmp
             assert torch.equal(again(photos), expected)
 
 
+def test_a_head_alone_starts_on_the_backbone_that_is_given(tmp_path):
+    head = s2p.S2P(nn.Identity(), seed=3).scene_to_privacy_layer
+    net = {f"scene_to_privacy_layer.{name}": tensor for name, tensor in head.state_dict().items()}
+    torch.save({"net": net}, tmp_path / "head.pth")
+    model, transform = s2p.load_checkpoint(tmp_path / "head.pth", "demo")
+    assert torch.equal(model.scene_to_privacy_layer.weight, head.weight)
+    assert s2p.fingerprint(model, transform) == s2p.fingerprint(*s2p.load_s2p("demo"))
+    assert not s2p.holds_backbone(tmp_path / "head.pth")
+    with pytest.raises(FileNotFoundError, match="weights"):
+        s2p.load_checkpoint(tmp_path / "head.pth", "resnet50")
+
+
+def test_a_trained_backbone_is_told_from_places365_weights(places365_file, tmp_path):
+    s2p.write_checkpoint(tmp_path / "best.pth", s2p.load_s2p("demo")[0], 0.5, 0)
+    assert s2p.holds_backbone(tmp_path / "best.pth")
+    assert not s2p.holds_backbone(places365_file)
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_a_head_that_would_predict_nothing_is_refused(tmp_path, value):
+    model, _ = s2p.load_s2p("demo")
+    model.scene_to_privacy_layer.weight.data[0, 5] = value
+    s2p.write_checkpoint(tmp_path / "best.pth", model, 0.5, 0)
+    with pytest.raises(ValueError, match="not all finite"):
+        s2p.load_checkpoint(tmp_path / "best.pth", "demo")
+
+
+@pytest.mark.parametrize("content", [{"net": dict.fromkeys(s2p.HEAD_NAMES, "text")}, {"net": [1]}, {"net": {}}])
+def test_a_checkpoint_of_other_things_than_tensors_is_refused(tmp_path, content):
+    torch.save(content, tmp_path / "x.pth")
+    with pytest.raises(ValueError, match="is no S2P checkpoint"):
+        s2p.read_checkpoint(tmp_path / "x.pth")
+
+
+@pytest.mark.parametrize("content", [{"state_dict": [1, 2]}, {"state_dict": {1: torch.zeros(1)}}, {2: torch.zeros(1)}])
+def test_weights_without_names_are_refused(tmp_path, content):
+    torch.save(content, tmp_path / "x.pth")
+    with pytest.raises(ValueError, match="holds no state dict"):
+        s2p.read_backbone_weights(tmp_path / "x.pth")
+
+
 @pytest.mark.parametrize("shape", [(2, 364), (3, 365), (365,)])
 def test_a_head_of_another_shape_is_no_s2p_checkpoint(tmp_path, shape):
     net = {"scene_to_privacy_layer.weight": torch.zeros(shape), "scene_to_privacy_layer.bias": torch.zeros(shape[0])}

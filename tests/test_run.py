@@ -36,6 +36,7 @@ def test_an_unknown_parameter_is_an_error_with_a_suggestion(tmp_path):
         ("dataset", "imagenet", "'demo'"),
         ("lr", -1, "greater than 0"),
         ("lr", "fast", "number"),
+        ("lr", "inf", "finite"),
         ("batch_size", 0, "greater than or equal to 1"),
         ("batch_size", 1.5, "integer"),
         ("device", "abacus", "'cpu'"),

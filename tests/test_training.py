@@ -323,6 +323,28 @@ def train_released(state_file: Path | None) -> training.Trained:
     )
 
 
+def test_validation_in_released_mode_fits_itself_to_the_memory():
+    """In eval mode a smaller batch changes nothing; a training batch must not shrink by itself."""
+    model = s2p.S2P(Small(nn.Sequential(nn.BatchNorm2d(3), nn.Flatten(), nn.Linear(192, 365)).eval()))
+    train, val = (training.released_part(model, FakePhotos(0), "cpu", is_training) for is_training in (True, False))
+    assert len(next(val.scene_logits([torch.arange(60)]))) == 60
+    with pytest.raises(scene_logits.OutOfMemory, match="batch_size=30"):
+        next(train.scene_logits([torch.arange(60)]))
+
+
+class Small(nn.Module):
+    """A device whose memory holds 20 photos."""
+
+    def __init__(self, net: nn.Module):
+        super().__init__()
+        self.net = net
+
+    def forward(self, x):
+        if len(x) > 20:
+            raise torch.OutOfMemoryError("CUDA out of memory.")
+        return self.net(x)
+
+
 class FakePhotos:
     """70 random photos of 8 x 8 pixels in place of ``batchnorm.PhotoBatches``; bright ones are private."""
 
@@ -387,14 +409,16 @@ def test_ctrl_c_before_the_first_epoch_ends_is_not_swallowed(monkeypatch):
         train_cached(None)
 
 
-@pytest.mark.parametrize("change", ["settings", "head", "data", "damaged", "hostile"])
+@pytest.mark.parametrize("change", ["settings", "head", "data", "damaged", "hostile", "fewer epochs"])
 def test_the_state_of_another_training_is_not_used(change, tmp_path, capsys):
     state = tmp_path / "state.pth"
     train, val, settings = made_part(1), made_part(2), Settings(max_epochs=3)
     fit(new_head(), train, val, settings, state_file=state)
     head = new_head(1 if change == "head" else 0)
     if change == "settings":
-        settings = Settings(max_epochs=4)
+        settings = Settings(max_epochs=3, lr=0.002)
+    if change == "fewer epochs":
+        settings = Settings(max_epochs=2)
     if change == "data":
         train[0][0, 0] += 1
     if change == "damaged":
@@ -421,6 +445,13 @@ def test_a_finished_training_is_not_trained_again(tmp_path, monkeypatch):
     first = train_cached(tmp_path / "state.pth")
     monkeypatch.setattr(training, "_epoch", None)  # an epoch would fail
     assert_same(train_cached(tmp_path / "state.pth"), first)
+
+
+def test_a_training_goes_on_when_its_limit_is_raised(tmp_path):
+    train, val = made_part(1), made_part(2)
+    fit(new_head(), train, val, Settings(max_epochs=3), state_file=tmp_path / "state.pth")
+    more = fit(new_head(), train, val, Settings(max_epochs=8, max_hours=24), state_file=tmp_path / "state.pth")
+    assert_same(more, fit(new_head(), train, val, Settings(max_epochs=8)))
 
 
 def test_training_in_released_mode_changes_batchnorm_and_nothing_else_of_the_backbone():
