@@ -70,8 +70,9 @@ def test_half_precision_keeps_the_statistics_whole():
         convolved = net[0](photos(8).contiguous(memory_format=torch.channels_last)).double()
     with batchnorm.BatchStatistics(net):
         found = scenes(net, photos(8), "cpu", "bfloat16").double()
+    # 1e-5: the two convolutions may round a few numbers otherwise; sums in bfloat16 would be wrong by 1e-3
     np.testing.assert_allclose(net[1].running_var, convolved.var((0, 2, 3)), rtol=1e-5)
-    np.testing.assert_allclose(net[1].running_mean, convolved.mean((0, 2, 3)), rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(net[1].running_mean, convolved.mean((0, 2, 3)), atol=1e-5)
     # Each number is rounded to eight bits, their mean over 30,000 is not.
     np.testing.assert_allclose(found.mean((0, 2, 3)), np.zeros(8), atol=1e-3)
 
