@@ -7,6 +7,8 @@ import click
 from s2p_lib import run as runs
 from s2p_lib.run_folder import RunFolder
 
+PATHS = ("data_dir", "weights", "init_checkpoint", "config", "released_dir")  # parameters
+
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
 def main() -> None:
@@ -39,6 +41,75 @@ def show(run_dir: Path) -> None:
 
 @main.command()
 @click.option(
+    "--out", type=click.Path(file_okay=False, path_type=Path), default=Path("outputs/audit"), show_default=True
+)
+@click.option("-p", "parameters", nargs=2, multiple=True, metavar="NAME VALUE", help="A parameter of 01_data_splits.")
+def audit(out: Path, parameters: tuple[tuple[str, str], ...]) -> None:
+    """Check every photo of a dataset once: OUT/audit.csv, with examples in OUT/01_data_splits.ipynb."""
+    from s2p_lib.audit import counts_by_kind
+
+    given = {name: _from_here(name, value) for name, value in parameters}
+    try:
+        runs.run_notebooks(out, given, ("01_data_splits",))
+    except (ValueError, FileNotFoundError, runs.NotebookFailed) as error:
+        raise click.ClickException(str(error)) from None
+    folder = RunFolder(out.resolve())
+    problems, kept = folder.read_table("audit.csv"), folder.read_table("splits.csv")
+    left_out = int((problems["action"] == "left out").sum())
+    click.echo(f"{len(kept)} of {len(kept) + left_out} photos can be used; {len(problems)} have something to be told\n")
+    click.echo(counts_by_kind(problems).to_string(index=False) if len(problems) else "no problems")
+    click.echo(f"\nWritten: {folder.path('audit.csv')}")
+
+
+@main.command()
+@click.argument("photos", nargs=-1, required=True, type=click.Path(exists=True, path_type=Path), metavar="PHOTOS...")
+@click.option(
+    "--run",
+    "run_dir",
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    default=Path("outputs/demo"),
+    show_default=True,
+    help="Use the model of this run.",
+)
+@click.option(
+    "--checkpoint",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="Use this checkpoint instead, such as a released one.",
+)
+@click.option("--trained-on", default="ipd", show_default=True, help="Dataset of a released checkpoint.")
+@click.option(
+    "--weights", type=click.Path(exists=True, dir_okay=False, path_type=Path), help="Backbone, if it has none."
+)
+@click.option("--out", type=click.Path(dir_okay=False, path_type=Path), help="Write the table to this CSV file too.")
+def predict(photos, run_dir, checkpoint, trained_on, weights, out) -> None:
+    """Predict PHOTOS (files or folders): private or public, and the five likeliest scenes with their part in it."""
+    from s2p_lib import model as s2p
+    from s2p_lib import predict as predicting
+    from s2p_lib.datasets import DATASETS
+    from s2p_lib.report import DEMO_WARNING
+
+    try:
+        if trained_on not in DATASETS:
+            raise ValueError(f"--trained-on {trained_on!r} is unknown; allowed: {', '.join(DATASETS)}")
+        paths = predicting.find_photos(photos)
+        if checkpoint is not None:
+            model, transform = s2p.load_checkpoint(checkpoint, "resnet50", None, weights, DATASETS[trained_on].codes)
+        else:
+            model, transform = predicting.model_of_run(RunFolder(run_dir.resolve()), weights)
+        table = predicting.predict_photos(paths, model, transform, s2p.choose_device())
+    except (ValueError, OSError) as error:
+        raise click.ClickException(str(error)) from None
+    click.echo(predicting.describe(table))
+    if checkpoint is None and RunFolder(run_dir.resolve()).is_demo:
+        click.echo(DEMO_WARNING)
+    if out is not None:
+        table.to_csv(out, index=False)
+        click.echo(f"Written: {out}")
+    raise SystemExit(1 if table["problem"].notna().all() else 0)
+
+
+@main.command()
+@click.option(
     "--out", type=click.Path(file_okay=False, path_type=Path), default=Path("outputs/bench"), show_default=True
 )
 def bench(out: Path) -> None:
@@ -48,11 +119,75 @@ def bench(out: Path) -> None:
     click.echo(run_bench(out))
 
 
+@main.command()
+@click.argument("what", nargs=-1, required=True, metavar="WHAT...")
+@click.option("--into", type=click.Path(file_okay=False, path_type=Path), default=Path("data"), show_default=True)
+@click.option(
+    "--from",
+    "from_dir",
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    help="A folder with files that you already have; it is looked into first and never changed.",
+)
+@click.option(
+    "--mirror", "mirrors", multiple=True, metavar="URL", help="Try URL/<file> first; may be given repeatedly."
+)
+@click.option("--dataset", help="Of photos: picalert, privacyalert or vispr; its list comes with the labels.")
+@click.option(
+    "--list",
+    "url_list",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="Of photos: a list of your own, with one http or https address a line.",
+)
+@click.option(
+    "--per-second",
+    type=click.FloatRange(min=0, min_open=True),
+    default=1.0,
+    show_default=True,
+    help="Photos asked for in a second, at most.",
+)
+@click.option("--again", is_flag=True, help="Ask again for photos that were gone in an earlier call.")
+def fetch(what, into, from_dir, mirrors, dataset, url_list, per_second, again) -> None:
+    """Fetch published files into a data folder.
+
+    \b
+    WHAT is one or more of
+      labels        labels, splits and the lists of photos (31 MB)
+      scenes        published scene probabilities (213 MB)
+      checkpoints   the released S2P models (181 MB)
+      places365     the Places365 weights of the backbone (97 MB)
+      demo-photos   the nine photos of the released demo
+      photos        the photos of --dataset or --list, one after another
+
+    A call that was stopped goes on where it was. Each file is held to its published checksum; one without is held to
+    what it was at its first download (checksums.json).
+
+    Photos may show people and have licences of their own: do not share them.
+    """
+    from s2p_lib import fetch as fetching
+    from s2p_lib import fetch_photos as photo_lists
+
+    try:
+        fetching.check_wanted(what, dataset, url_list)
+        table = fetching.fetch_files([name for name in what if name != "photos"], into, from_dir, mirrors)
+        if len(table):
+            click.echo(fetching.files_text(table))
+        if "demo-photos" in what:
+            click.echo(f"\n{photo_lists.PHOTO_NOTICE}")
+        missing = int(table["problem"].notna().sum())
+        if "photos" in what:
+            photos = photo_lists.fetch_photos(into, dataset, url_list, per_second, again)
+            click.echo(photo_lists.photos_text(photos))
+            missing += int((photos["status"] == "failed").sum())
+    except (ValueError, OSError) as error:
+        raise click.ClickException(str(error)) from None
+    raise SystemExit(1 if missing else 0)
+
+
 def _from_here(name: str, value: str) -> str | None:
     """Parameters arrive as text; a path means relative to where the command was typed."""
     if value.lower() == "none":
         return None
-    return str(Path(value).resolve()) if name in ("data_dir", "weights", "init_checkpoint", "config") else value
+    return str(Path(value).resolve()) if name in PATHS else value
 
 
 def _show(run_dir: Path) -> None:

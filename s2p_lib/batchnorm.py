@@ -19,9 +19,9 @@ import torch.fx
 from torch import nn
 
 from s2p_lib.model import S2P, fingerprint
-from s2p_lib.photos import UNREADABLE, open_photo, problem_of
+from s2p_lib.photos import UNREADABLE, ahead, open_photo, problem_of
 from s2p_lib.progress import progress
-from s2p_lib.scene_logits import ahead, on_device, photos_sha256, scenes
+from s2p_lib.scene_logits import on_device, photos_sha256, scenes
 
 MEMORY_FOR_PHOTOS = 1_000_000_000  # bytes of a split's resized photos kept between epochs; others are decoded again
 PHOTOS_AHEAD = 32  # decoded while the backbone works on those before

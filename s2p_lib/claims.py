@@ -11,10 +11,12 @@ import torchvision
 
 from s2p_lib import batchnorm, carbon
 from s2p_lib.config import Settings
+from s2p_lib.datasets import IPD_PUBLISHED
 from s2p_lib.metrics import CARD_PERCENT, metrics_of_counts
 from s2p_lib.model import BACKBONES, HEAD_PARAMETERS, RESNET50_S2P_PARAMETERS, S2P, SCENES, count_parameters
+from s2p_lib.predict import DEMO_TOLERANCE
 from s2p_lib.run_folder import RunFolder
-from s2p_lib.samples import IPD_PUBLISHED, count_labels
+from s2p_lib.samples import CLASSES, count_labels
 from s2p_lib.scene_logits import scenes
 from s2p_lib.training import INTERRUPTED
 
@@ -23,8 +25,10 @@ COLUMNS = ["id", "claim", "published", "measured", "tolerance", "verdict", "why"
 
 CARD_CONFUSION = np.array([[1669, 635], [532, 4076]])  # rows labels, columns predictions: private, public
 
+CARD_PHOTOS = {part: {label: IPD_PUBLISHED[part, label] for label in CLASSES} for part in ("all", "test")}
+
 # The card's experiment, as parameters of the notebooks; the training settings of the card are the default ones.
-CARD_PARAMETERS = {"fold": 0, "init_checkpoint": None, "precision": "float32"}
+CARD_PARAMETERS = {"init_checkpoint": None, "precision": "float32"}
 CARD_BN_MODES = ("frozen", "released")  # what the card says, and what the code behind its figures does
 
 # Two decimals are printed, so a figure stands for anything that rounds to it.
@@ -54,8 +58,8 @@ class Claim:
 def judge_claims(facts: dict) -> pd.DataFrame:
     """One row per claim, with a verdict each; columns as in claims.csv.
 
-    ``facts``: metrics (content of metrics.json), epochs, stopped (how training ended), bn_mode, deviations (see
-    ``deviations_of``; figures of IPD are judged only if there are none).
+    ``facts``: metrics (content of metrics.json), epochs, stopped (how training ended), bn_mode, released_demo (verdicts
+    of released_demo.csv, counted), deviations (see ``deviations_of``; figures of IPD are judged only without any).
     """
     rows = []
     for claim in CLAIMS:
@@ -75,6 +79,7 @@ def facts_of(run: RunFolder) -> dict:
         "bn_mode": run.parameter("bn_mode"),
         "stopped": training["stopped"],
         "epochs": training["epochs"],
+        "released_demo": run.read_table("released_demo.csv")["verdict"].value_counts().to_dict(),
     }
 
 
@@ -86,18 +91,24 @@ def deviations_of(run: RunFolder) -> dict[str, str]:
         "labelled photos": _counts(counts.loc["all"].to_dict()),
         "test photos": _counts(counts.loc["test"].to_dict()),
         "backbone": run.backbone,
-        "image_size": run.parameter("image_size") or BACKBONES.get(run.backbone, BACKBONES["resnet50"]).image_size,
+        "fold": run.fold,
     }
+    if run.from_photos:
+        standard = BACKBONES.get(run.backbone, BACKBONES["resnet50"]).image_size
+        found["image_size"] = run.parameter("image_size") or standard
     card = {
         "dataset": "ipd",
-        "labelled photos": _counts(IPD_PUBLISHED["all"]),
-        "test photos": _counts(IPD_PUBLISHED["test"]),
+        "labelled photos": _counts(CARD_PHOTOS["all"]),
+        "test photos": _counts(CARD_PHOTOS["test"]),
         "backbone": "resnet50",
+        "fold": 0,
         "image_size": 448,
     }
     found |= {name: run.parameter(name) for name in CARD_PARAMETERS} | run.manifest["training"]["settings"]
     expected = card | CARD_PARAMETERS | asdict(Settings())
-    different = {name: f"{found[name]}, not {value}" for name, value in expected.items() if found[name] != value}
+    different = {
+        name: f"{found[name]}, not {value}" for name, value in expected.items() if found.get(name, value) != value
+    }
     training = run.manifest["training"]
     if training["stopped"].startswith(INTERRUPTED):
         different["training"] = f"{training['stopped']}, not to its end"
@@ -142,7 +153,7 @@ def _parameters(which: str, expected: int, why: str) -> Callable[[dict], Judged]
 
 
 def _confusion(facts: dict) -> Judged:
-    found = confusions_behind(CARD_PERCENT, *IPD_PUBLISHED["test"].values())
+    found = confusions_behind(CARD_PERCENT, *CARD_PHOTOS["test"].values())
     if len(found) != 1:
         return Judged(f"{len(found)} matrices", CONTRADICTED, "no single confusion matrix gives the printed figures")
     (a, b), (c, d) = found[0]
@@ -214,8 +225,8 @@ def _frozen(facts: dict) -> Judged:
 
 def _test_counts(facts: dict) -> Judged:
     ours = _counts(facts["metrics"]["photos"])
-    if ours != _counts(IPD_PUBLISHED["test"]):
-        return Judged("", NOT_TESTED, f"needs the whole of IPD (tier 3); this run's test split has {ours}")
+    if ours != _counts(CARD_PHOTOS["test"]):
+        return Judged("", NOT_TESTED, f"needs the whole of IPD (tier 2 or 3); this run's test split has {ours}")
     return Judged(ours, HOLDS, "photos with that label in the run's test split")
 
 
@@ -240,6 +251,16 @@ def _metric(name: str) -> Callable[[dict], Judged]:
         return Judged(f"{value:.2f}", verdict, why)
 
     return judge
+
+
+def _released_demo(facts: dict) -> Judged:
+    counts = facts["released_demo"]
+    if counts.get("not run", 0):
+        lacks = "needs the released checkpoint and the nine photos (tier 1): s2p fetch checkpoints demo-photos"
+        return Judged("", NOT_TESTED, lacks)
+    n, n_wrong = counts.get("holds", 0), counts.get("contradicted", 0)
+    why = "predictions of the released checkpoint on the nine photos of the released demo, joined by image name"
+    return Judged(f"{n} of {n + n_wrong}", CONTRADICTED if n_wrong else HOLDS, why)
 
 
 def _not_the_cards_experiment(facts: dict) -> Judged:
@@ -277,8 +298,15 @@ CLAIMS = (
     Claim("carbon-unit", "Unit of the carbon figure (template of the card)", "g", "exact", _carbon_unit),
     Claim("gpu", "Hardware", "GTX 1090 Ti / GTX 1080 Ti, 12 GB", "exact", _gpu),
     Claim("unused-settings", "Momentum and maximum learning rate are settings", "0.9, 0.1", "exact", _unused_settings),
-    Claim("test-counts", "Test photos", _counts(IPD_PUBLISHED["test"]), "exact", _test_counts),
+    Claim("test-counts", "Test photos", _counts(CARD_PHOTOS["test"]), "exact", _test_counts),
     Claim("frozen-backbone", "The CNN is kept fixed", "fixed", "bit for bit", _frozen),
+    Claim(
+        "released-demo",
+        "The released model gives the nine released demo predictions",
+        "9 of 9",
+        f"{DEMO_TOLERANCE:g} (float32 sums on another processor)",
+        _released_demo,
+    ),
     Claim("epochs", "Epochs before training stopped", "117", "none: depends on the shuffling", _epochs),
     *(
         Claim(
@@ -325,7 +353,7 @@ OPEN_QUESTIONS = (
         "all photos and exactly one third private, which no fold of K = 3 gives; an earlier, separate split made it.",
         "The published fold columns are used as they are. The demo dataset has a stratified test part of 20 %, then "
         "K = 3 folds.",
-        "samples.py: read_ipd, stratified_splits",
+        "datasets.py: read; samples.py: stratified_splits",
     ),
     OpenQuestion(
         "Which random numbers drew the head's first weights and the order of the batches? Seed 789 is given, but not "
@@ -356,3 +384,24 @@ OPEN_QUESTIONS = (
         "model.py: photo_transform",
     ),
 )
+
+PUBLISHED_SCENES_QUESTIONS = (
+    OpenQuestion(
+        "At which image size (224 or 448), and with which BatchNorm statistics, were the published scene probabilities "
+        "made? Neither is told.",
+        "They are taken as they are. Training and test see logits of the same making, so the answer can move the "
+        "figures but not set the two apart. They are frozen by nature: bn_mode has no meaning.",
+        "published_scenes.py",
+    ),
+    OpenQuestion(
+        "How exact are the published scene probabilities? They are sigmoids printed with six decimals.",
+        "The logit ln(p / (1 - p)) is off by at most 5e-7 / (p (1 - p)); 0.000000 and 1.000000 are taken as 5e-7 and "
+        "1 - 5e-7, and counted in 02_train.",
+        "published_scenes.py: to_logits, count_clipped",
+    ),
+)
+
+
+def questions_of(run: RunFolder) -> tuple[OpenQuestion, ...]:
+    """The open questions that bear on a run."""
+    return OPEN_QUESTIONS if run.from_photos else (*PUBLISHED_SCENES_QUESTIONS, *OPEN_QUESTIONS)

@@ -165,7 +165,7 @@ def _fold(given: dict) -> dict:
 def _backbone(given: dict) -> dict:
     """ResNet-50 is the default wherever the photos are real; on the demo dataset its stand-in takes its place."""
     arch = given.get("backbone_arch", "resnet50")
-    return {} if arch == "resnet50" else {"backbone": arch}
+    return {} if arch in ("resnet50", "published_scenes") else {"backbone": arch}
 
 
 def _explain(error: dict, path: str | Path) -> str:

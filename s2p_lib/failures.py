@@ -25,7 +25,8 @@ def failures_table(
     """Misclassified rows of ``predictions``, the most confident first, with outcome, confidence and scenes.
 
     ``predictions`` has the columns of predictions.csv, row i belonging to ``scene_logits[i]``. Added columns:
-    outcome, confidence (probability of the predicted class), top_scenes (the three highest scene logits) and
+    outcome, confidence (probability of the predicted class), top_scenes (the three highest scene logits),
+    top_scene_p (their sigmoids) and
     reasons (the three scenes that moved the decision most the way it went; ``no x`` where scene x moved it by a
     logit below its mean, that is by seeming less present than usual).
     """
@@ -37,7 +38,9 @@ def failures_table(
     towards = np.where(table.loc[wrong, "prediction"] == "private", 1.0, -1.0)[:, None]
     moved = scene_contributions(head, logits, mean_logits) * towards
     reasons = _names_of_largest(moved, absent=logits < mean_logits)
-    table = table[wrong].assign(top_scenes=_names_of_largest(logits), reasons=reasons)
+    table = table[wrong].assign(
+        top_scenes=_names_of_largest(logits), top_scene_p=_p_of_largest(logits), reasons=reasons
+    )
     return table.sort_values(["confidence", "image"], ascending=[False, True]).reset_index(drop=True)
 
 
@@ -46,3 +49,9 @@ def _names_of_largest(values: np.ndarray, k: int = 3, absent: np.ndarray | None 
     largest = np.argsort(-values, axis=1, kind="stable")[:, :k]
     absent = np.zeros(values.shape, dtype=bool) if absent is None else absent
     return [", ".join(("no " if absent[n, i] else "") + SCENES[i] for i in row) for n, row in enumerate(largest)]
+
+
+def _p_of_largest(logits: np.ndarray, k: int = 3) -> list[str]:
+    """Sigmoids of the ``k`` largest scene logits in each row of [N, 365], as text: ``0.93, 0.85, 0.80``."""
+    largest = -np.sort(-logits.astype(np.float64), axis=1)[:, :k]
+    return [", ".join(f"{p:.2f}" for p in row) for row in 1 / (1 + np.exp(-largest))]

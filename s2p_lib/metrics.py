@@ -1,13 +1,13 @@
 """The card's metrics, from names of classes. Every figure is a fraction in [0, 1]."""
 
 from collections.abc import Mapping
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 from sklearn.metrics import confusion_matrix
 
-from s2p_lib.samples import CLASSES, IPD_LABELS
+from s2p_lib.samples import CLASSES, PRIVATE_IS_0, bare_name
 
 # Results table of the model card, S2P-IPD-1.0.0, IPD test split, in percent.
 CARD_PERCENT = {
@@ -27,7 +27,6 @@ CARD_PERCENT = {
 MEASURES = ("balanced_accuracy", "accuracy", "macro_f1_score", "weighted_f1_score")
 
 RELEASED_COLUMNS = ("image", "probability", "pred_class")  # of a prediction file
-EXTENSIONS = (".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff")
 
 N_RESAMPLES, BOOTSTRAP_SEED = 10_000, 789
 
@@ -143,20 +142,20 @@ def predictions_table(samples: pd.DataFrame, p_private: np.ndarray) -> pd.DataFr
     return table.assign(p_private=p_private)
 
 
-def released_predictions(predictions: pd.DataFrame) -> pd.DataFrame:
-    """The released format: image, probability (of the predicted class), pred_class (0 private, 1 public, as in IPD)."""
+def released_predictions(predictions: pd.DataFrame, codes: Mapping[int, str] = PRIVATE_IS_0) -> pd.DataFrame:
+    """The released format: image, probability (of the predicted class), pred_class (as ``codes`` says)."""
     p_private = predictions["p_private"]
     return pd.DataFrame(
         {
             "image": predictions["image"],
             "probability": np.maximum(p_private, 1 - p_private),
-            "pred_class": (predictions["prediction"] == "public").astype(int),
+            "pred_class": predictions["prediction"].map({name: code for code, name in codes.items()}),
         }
     )
 
 
 def read_released_predictions(
-    path: str | Path, samples: pd.DataFrame, codes: Mapping[int, str] = IPD_LABELS
+    path: str | Path, samples: pd.DataFrame, codes: Mapping[int, str] = PRIVATE_IS_0
 ) -> pd.DataFrame:
     """A prediction file in the released format, joined to ``samples`` (image, split, label) by image name.
 
@@ -171,7 +170,7 @@ def read_released_predictions(
         raise ValueError(f"{path} is no CSV table in UTF-8: {error}") from None
     if missing := [column for column in RELEASED_COLUMNS if column not in table]:
         raise ValueError(f"{path} lacks the column(s) {missing}; a released prediction file has {RELEASED_COLUMNS}")
-    table["image"] = [_bare_name(image) for image in table["image"]]
+    table["image"] = [bare_name(image) for image in table["image"]]
     wanted, found = set(samples["image"]), set(table["image"])
     for problem, names in {
         "names more than once": table.loc[table["image"].duplicated(), "image"],
@@ -193,9 +192,3 @@ def read_released_predictions(
     return samples[["image", "split", "label"]].merge(
         table[["image", "prediction", "probability"]], on="image", validate="one_to_one"
     )
-
-
-def _bare_name(image: str) -> str:
-    """``batch0/123.jpg`` -> ``123``; a dot that begins no photo's extension belongs to the name."""
-    name = PurePosixPath(image).name
-    return PurePosixPath(name).stem if PurePosixPath(name).suffix.lower() in EXTENSIONS else name

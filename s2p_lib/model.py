@@ -6,6 +6,7 @@
 
 import hashlib
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,12 +19,14 @@ from torch import nn
 from torchvision import transforms
 
 from s2p_lib.photos import file_sha256
+from s2p_lib.samples import CLASSES, PRIVATE_IS_0
 
 PACKAGE = Path(__file__).parent
 SCENES = tuple((PACKAGE / "places365_categories.txt").read_text().split())  # in the order of the scene logits
 
 HEAD_PARAMETERS = 732  # = 365 * 2 weights + 2 biases; printed on the card as "optimised"
 HEAD_NAMES = ("scene_to_privacy_layer.weight", "scene_to_privacy_layer.bias")  # in released checkpoints
+NO_BACKBONE = "published_scenes"  # the scene logits come from published files, so that there is no network
 BCE_HEAD_PARAMETERS = 366  # = 365 weights + 1 bias: the released option use_bce has one logit
 RESNET50_S2P_PARAMETERS = 24_256_649  # = 23,508,032 + (2048 * 365 + 365) + 732; the card's "trainable"
 
@@ -79,13 +82,18 @@ def load_s2p(
     image_size: int | None = None,
     seed: int = 789,
     use_bce: bool = False,
-) -> tuple[S2P, transforms.Compose]:
+) -> tuple[S2P, transforms.Compose | None]:
     """The model, its backbone frozen and in eval mode, its head freshly drawn from ``seed``; and its transform.
 
     ``backbone`` is ``demo``, ``resnet50`` or any torchvision classification network. ``weights`` is a Places365
     file (``.pth.tar``), a released S2P checkpoint, or a ``.safetensors`` file; the demo backbone brings its own.
-    The transform makes a PIL photo a float32 [3, image_size, image_size] tensor.
+    The transform makes a PIL photo a float32 [3, image_size, image_size] tensor. With ``NO_BACKBONE`` the model takes
+    scene logits [B, 365] and there is no transform (None).
     """
+    if backbone == NO_BACKBONE:
+        model = S2P(nn.Identity(), seed, use_bce).eval()
+        assert_parameter_counts(model, backbone)
+        return model, None
     check_weights(backbone, weights)
     entry = _backbone_entry(backbone)
     net = torchvision.models.get_model(entry.arch, weights=None, num_classes=len(SCENES))
@@ -99,11 +107,18 @@ def load_s2p(
 
 def check_weights(backbone: str, weights: str | Path | None) -> None:
     """Raise unless the backbone is known and its weights file is there; the message says what to get from where."""
+    if backbone == NO_BACKBONE:
+        return
     entry = _backbone_entry(backbone)
     if weights is None and entry.weights is None:
         raise FileNotFoundError(_weights_wanted(backbone))
     if weights is not None and not Path(weights).is_file():
         raise FileNotFoundError(f"weights file {weights} not found. {_weights_wanted(backbone)}")
+
+
+def image_size_of(transform: transforms.Compose | None) -> int | None:
+    """Pixels of the square that a photo is resized to; None where no photo is looked at."""
+    return None if transform is None else transform.transforms[0].size[0]
 
 
 def photo_transform(image_size: int) -> transforms.Compose:
@@ -167,10 +182,33 @@ def read_backbone_weights(path: str | Path) -> dict[str, torch.Tensor]:
     return {name.removeprefix("module."): tensor for name, tensor in state.items()}
 
 
-def write_checkpoint(path: str | Path, model: S2P, measure: float, epoch: int, kind: str = "best") -> None:
-    """The released checkpoint format: ``net``, ``measure``, ``epoch``, ``type`` (``best`` or ``last``); atomic."""
+def write_checkpoint(
+    path: str | Path,
+    model: S2P,
+    measure: float,
+    epoch: int,
+    kind: str = "best",
+    codes: Mapping[int, str] = PRIVATE_IS_0,
+) -> None:
+    """The released checkpoint format: ``net``, ``measure``, ``epoch``, ``type`` (``best`` or ``last``); atomic.
+
+    The order of the privacy logits is that of the dataset's label ``codes``, as in released checkpoints, which do not
+    say it. Ours do, in one key more: ``classes``.
+    """
+    classes = [codes[0], codes[1]]
     net = {name: tensor.cpu().contiguous() for name, tensor in model.state_dict().items()}
-    write_torch_file(path, {"net": net, "measure": float(measure), "epoch": int(epoch), "type": kind})
+    net |= _in_order(net, classes)
+    content = {"net": net, "measure": float(measure), "epoch": int(epoch), "type": kind}
+    write_torch_file(path, content | {"classes": classes})
+
+
+def _in_order(net: dict[str, torch.Tensor], classes) -> dict[str, torch.Tensor]:
+    """The head's two tensors with its privacy logits turned from private, public into ``classes``, or back."""
+    head = {name: net[name] for name in HEAD_NAMES}
+    if tuple(classes) == CLASSES:
+        return head
+    one_logit = len(head[HEAD_NAMES[1]]) == 1  # the log-odds of class 1
+    return {name: -tensor if one_logit else tensor.flip(0) for name, tensor in head.items()}
 
 
 def write_torch_file(path: str | Path, content: dict) -> None:
@@ -193,6 +231,8 @@ def read_checkpoint(path: str | Path) -> dict:
         )
     if not all(torch.isfinite(tensor).all() for tensor in head):
         raise ValueError(f"{path}: the weights of scene_to_privacy_layer are not all finite numbers")
+    if sorted(content.get("classes", CLASSES)) != sorted(CLASSES):
+        raise ValueError(f"{path}: classes are {content['classes']!r}; allowed: private and public, in either order")
     return content
 
 
@@ -206,14 +246,21 @@ def holds_backbone(path: str | Path) -> bool:
 
 
 def load_checkpoint(
-    path: str | Path, backbone: str, image_size: int | None = None, weights: str | Path | None = None
-) -> tuple[S2P, transforms.Compose]:
+    path: str | Path,
+    backbone: str,
+    image_size: int | None = None,
+    weights: str | Path | None = None,
+    codes: Mapping[int, str] = PRIVATE_IS_0,
+) -> tuple[S2P, transforms.Compose | None]:
     """A trained model and its transform from a checkpoint in the released format.
 
-    If it holds a head alone, the backbone is that of ``weights``, or the one that the kit brings.
+    If it holds a head alone, the backbone is that of ``weights``, or the one that the kit brings. ``codes`` are the
+    label codes of the dataset that it was trained on, which order its privacy logits unless the file has ``classes``.
+    In the model that is returned private is always first.
     """
-    state = read_checkpoint(path)["net"]
-    head = {name: state[f"scene_to_privacy_layer.{name}"] for name in ("weight", "bias")}
+    content = read_checkpoint(path)
+    head = _in_order(content["net"], content.get("classes", (codes[0], codes[1])))
+    head = {name.removeprefix("scene_to_privacy_layer."): tensor for name, tensor in head.items()}
     weights = path if holds_backbone(path) else weights
     model, transform = load_s2p(backbone, weights, image_size, use_bce=len(head["bias"]) == 1)
     model.scene_to_privacy_layer.load_state_dict(head)

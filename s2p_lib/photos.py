@@ -1,35 +1,147 @@
-"""Open a photo as the released code does; check every photo of a dataset once."""
+"""Open a photo as the released code does, or say why it cannot be opened."""
 
 import hashlib
-import os
+import re
 import warnings
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import BinaryIO
 
-import pandas as pd
-from PIL import Image, ImageOps
-
-from s2p_lib.progress import progress
-from s2p_lib.samples import PROBLEM_COLUMNS
+from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 
 # Photos come from outside: only plain photo decoders may see them (others can start programs, such as EPS).
 PHOTO_FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF")
+
+# Pictures in other formats, by bytes near the start of the file: (offset, bytes).
+OTHER_FORMATS = {
+    (0, b"%!PS"): "EPS",
+    (0, b"%PDF"): "PDF",
+    (0, b"8BPS"): "PSD",
+    (4, b"jP  "): "JPEG 2000",
+    (4, b"ftypavif"): "AVIF",
+    (4, b"ftyphei"): "HEIC",
+    (4, b"ftypmif1"): "HEIF",
+}
+
+# What Pillow's decoders raise on damaged files.
+UNREADABLE = (OSError, SyntaxError, ValueError, EOFError, Image.DecompressionBombError)
+
+# The audit lists such photos. Set once: catch_warnings around each photo would not be safe in threads.
+warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
+warnings.filterwarnings("ignore", message="Palette images with Transparency")
+
+
+def open_image(source: str | Path | BinaryIO) -> Image.Image:
+    """The picture with its header read and nothing decoded yet; errors as ``open_photo``."""
+    return Image.open(source, formats=PHOTO_FORMATS)
 
 
 def open_photo(path: str | Path) -> Image.Image:
     """The photo as RGB, fully decoded; EXIF orientation is ignored, as in the released loader.
 
     Raises OSError (missing, empty, truncated, not a photo) or Image.DecompressionBombError (over 179 million
-    pixels).
+    pixels), or another of ``UNREADABLE`` for a damaged file.
     """
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-        with Image.open(path, formats=PHOTO_FORMATS) as image:
-            return image.convert("RGB")
+    with open_image(path) as image:
+        return image.convert("RGB")
 
 
-# What Pillow's decoders raise on damaged files.
-UNREADABLE = (OSError, SyntaxError, ValueError, EOFError, Image.DecompressionBombError)
+def open_with_notes(source: BinaryIO) -> tuple[Image.Image, list[str]]:
+    """The same pixels as ``open_photo``, and what is special about the photo, each text beginning with its kind."""
+    with open_image(source) as image:
+        stored = str(image.tile)  # known only until the pixels are decoded
+        image.load()
+        # From RGB to RGB it would only copy, at a fifth of the cost of decoding. A JPEG has no frames to count, which
+        # could lose the decoded one.
+        photo = image if (image.format, image.mode) == ("JPEG", "RGB") else image.convert("RGB")
+        return photo, list(_notes(image, stored))
+
+
+def _notes(image: Image.Image, stored: str) -> Iterator[str]:
+    """Notes on a decoded picture; ``stored`` is how Pillow describes its pixels in the file."""
+    if re.search("[^R];16", stored):  # "BGR;16" is a BMP with 16 bits for all three channels
+        how = "all above 255 becomes white" if image.mode.startswith("I") else "the upper 8 are used"
+        yield f"16 bits a channel, {how}"
+    elif image.mode in ("I", "F"):
+        yield "32 bits a channel, all below 0 becomes black and all above 255 white"
+    if image.mode in ("CMYK", "YCbCr", "LAB"):
+        yield f"{image.mode}, converted without its colour profile"
+    if image.has_transparency_data:
+        yield ("palette with transparency" if image.mode in ("P", "PA") else "transparency") + ", which is dropped"
+    if image.width * image.height > Image.MAX_IMAGE_PIXELS:
+        yield f"over {Image.MAX_IMAGE_PIXELS / 1e6:.0f} million pixels"
+    yield from _note_of_frames(image)
+    yield from _note_of_orientation(image)
+
+
+def _note_of_frames(image: Image.Image) -> Iterator[str]:
+    kind = "animated" if image.format in ("GIF", "PNG", "WEBP") else "several pictures"  # pages, or a phone's MPO
+    try:
+        n_frames = getattr(image, "n_frames", 1)
+    except Exception:  # Pillow raises many kinds here; the first frame, which is used, is whole
+        yield f"{kind}, damaged after the first, which is used"
+    else:
+        if n_frames > 1:
+            yield f"{kind}, {n_frames} frames, the first is used"
+
+
+def _note_of_orientation(image: Image.Image) -> Iterator[str]:
+    try:
+        orientation = image.getexif().get(ExifTags.Base.Orientation)
+    except Exception:  # as above; the pixels do not depend on it
+        return
+    if orientation in range(2, 9):
+        yield f"EXIF orientation {orientation}, ignored"
+
+
+# What the texts of problem_of begin with. Such a photo cannot be shown either.
+UNREADABLE_KINDS = (
+    "missing file",
+    "cannot be read",
+    "empty file",
+    "truncated",
+    "damaged",
+    "damaged header or unsupported mode",
+    "unsupported mode",
+    "unsupported format",
+    "not an image",
+    "decompression bomb",
+)
+
+
+def problem_of(path: Path, error: Exception) -> str:
+    """A short reason that begins with one of ``UNREADABLE_KINDS``, without the machine's path in it."""
+    if isinstance(error, FileNotFoundError):
+        return "missing file"
+    if isinstance(error, OSError) and error.strerror:
+        return f"cannot be read: {error.strerror}"
+    if path.stat().st_size == 0:
+        return "empty file"
+    if isinstance(error, UnidentifiedImageError):
+        return _unidentified(path)
+    if isinstance(error, Image.DecompressionBombError):
+        return f"decompression bomb, over {2 * Image.MAX_IMAGE_PIXELS / 1e6:.0f} million pixels"
+    text = str(error).replace(str(path), path.name).replace("; ", ", ")  # "; " stands between two problems
+    if "truncated" in text.lower():
+        return "truncated"
+    is_unsupported = any(word in text.lower() for word in ("unsupported", "not supported", "raw mode"))
+    return f"unsupported mode: {text}" if is_unsupported else f"damaged: {text}"
+
+
+def _unidentified(path: Path) -> str:
+    """What a file is that none of the decoders takes."""
+    with open(path, "rb") as file:
+        head = file.read(16)
+    for (start, magic), name in OTHER_FORMATS.items():
+        if head[start:].startswith(magic):
+            return f"unsupported format, {name}"
+    for name in PHOTO_FORMATS:
+        _, accepts = Image.OPEN[name]
+        if accepts(head) is True:
+            return f"damaged header or unsupported mode, {name}"
+    return "not an image"
 
 
 def file_sha256(path: str | Path) -> str:
@@ -41,7 +153,7 @@ def file_sha256(path: str | Path) -> str:
 def thumbnail(path: str | Path, size: int = 160) -> Image.Image:
     """The whole photo inside a ``size`` x ``size`` grey square, for galleries; a grey square if it is gone."""
     try:
-        with Image.open(path, formats=PHOTO_FORMATS) as image:
+        with open_image(path) as image:
             image.draft("RGB", (2 * size, 2 * size))  # decodes a JPEG at a fraction of its size: several times faster
             photo = image.convert("RGB")
     except UNREADABLE:
@@ -49,76 +161,16 @@ def thumbnail(path: str | Path, size: int = 160) -> Image.Image:
     return ImageOps.pad(photo, (size, size), color="#eeeeee")
 
 
-def audit_photos(samples: pd.DataFrame, data_dir: str | Path, workers: int | None = None) -> pd.DataFrame:
-    """Decode and hash every photo once: columns image, sha256, width, height, problem (None for a good photo)."""
-    paths = [Path(data_dir) / path for path in samples["path"]]
-    with ThreadPoolExecutor(workers or os.cpu_count()) as pool:  # Pillow decodes outside the interpreter lock
-        facts = list(progress(pool.map(_check_photo, paths), total=len(paths), desc="checking photos", unit="photo"))
-    table = pd.DataFrame(facts, columns=["sha256", "width", "height", "problem"], dtype=object)
-    return table.assign(image=samples["image"].to_numpy())[["image", "sha256", "width", "height", "problem"]]
+def ahead(pool: ThreadPoolExecutor, work: Callable, items: Iterable, n: int) -> Iterator:
+    """``work(item)`` for each item, in order; at most ``n`` items are worked on ahead of the reader.
 
-
-def leave_out_unreadable(samples: pd.DataFrame, audit: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Readable samples, and one problems row per unreadable photo."""
-    table = samples.merge(audit[["image", "problem"]], on="image", validate="one_to_one")
-    bad = table["problem"].notna()
-    problems = table[bad].assign(action="left out")[PROBLEM_COLUMNS].reset_index(drop=True)
-    return table.loc[~bad, samples.columns].reset_index(drop=True), problems
-
-
-def stop_on_bad_photo(problems: pd.DataFrame, on_bad_photo: str) -> None:
-    """With ``on_bad_photo="stop"``, raise ValueError if a photo had to be left out."""
-    bad = problems[problems["action"] == "left out"]
-    if len(bad) and on_bad_photo == "stop":
-        first = bad.iloc[0]
-        raise ValueError(
-            f"{len(bad)} photo(s) cannot be used, the first is {first.path}: {first.problem}. All are in audit.csv. "
-            "Mend or remove them, or use on_bad_photo='report' to leave them out."
-        )
-
-
-def find_copies(samples: pd.DataFrame, audit: pd.DataFrame) -> pd.DataFrame:
-    """Photos whose file is byte for byte the same as another's: columns image, path, split, label, sha256.
-
-    Sorted by hash; a group that spans two splits leaks training photos into the test.
+    Threads, not processes: Pillow decodes and resizes outside the interpreter lock, and no pixels have to be copied
+    between processes.
     """
-    table = samples.merge(audit[["image", "sha256"]], on="image", validate="one_to_one")
-    same = table[table.duplicated("sha256", keep=False)]
-    return same.sort_values(["sha256", "image"])[["image", "path", "split", "label", "sha256"]].reset_index(drop=True)
-
-
-def problems_of_copies(copies: pd.DataFrame) -> pd.DataFrame:
-    """One problems row per photo of ``find_copies``; copies are used, as in the released code."""
-    splits = copies.groupby("sha256")["split"].transform(lambda split: ", ".join(sorted(set(split))))
-    return copies.assign(problem="same file as another photo, in " + splits.astype(str), action="used")[PROBLEM_COLUMNS]
-
-
-def one_row_per_image(problems: list[pd.DataFrame]) -> pd.DataFrame:
-    """Problems tables as one: all problems of an image in one row; it is left out if one of them says so."""
-    table = pd.concat(problems, ignore_index=True)
-    if table.empty:
-        return table
-    merged = table.groupby("image", sort=False, as_index=False).agg(
-        path=("path", "last"),
-        problem=("problem", lambda texts: "; ".join(dict.fromkeys(texts))),
-        action=("action", "min"),  # "left out" < "used"
-    )
-    return merged[PROBLEM_COLUMNS]
-
-
-def _check_photo(path: Path) -> tuple[str | None, int | None, int | None, str | None]:
-    try:
-        width, height = open_photo(path).size
-        return file_sha256(path), width, height, None
-    except UNREADABLE as error:
-        return None, None, None, problem_of(path, error)
-
-
-def problem_of(path: Path, error: Exception) -> str:
-    """A short reason without the machine's path in it."""
-    if not path.exists():
-        return "missing file"
-    if path.stat().st_size == 0:
-        return "empty file"
-    text = str(error).replace(str(path), path.name)
-    return f"unreadable: {type(error).__name__}: {text}"
+    waiting = deque()
+    for item in items:
+        waiting.append(pool.submit(work, item))
+        if len(waiting) > n:
+            yield waiting.popleft().result()
+    while waiting:
+        yield waiting.popleft().result()

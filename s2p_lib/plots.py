@@ -2,17 +2,19 @@
 
 import base64
 import io
+import textwrap
 from pathlib import Path
 
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import seaborn as sns
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from sklearn.metrics import average_precision_score, precision_recall_curve, roc_auc_score, roc_curve
 
 from s2p_lib.metrics import CARD_PERCENT
-from s2p_lib.photos import thumbnail
+from s2p_lib.pictures import picture
 from s2p_lib.samples import CLASSES, SPLITS
 
 COLOURS = {"private": "#D55E00", "public": "#0072B2"}  # from the palette of Okabe and Ito
@@ -41,8 +43,12 @@ def plot_balance(samples: pd.DataFrame) -> Figure:
     return figure
 
 
-def plot_photos(samples: pd.DataFrame, data_dir: Path, per_label: int = 12, seed: int = 0) -> Figure:
-    """Some photos of each label, drawn by ``seed``."""
+def plot_photos(
+    samples: pd.DataFrame, data_dir: Path, pictures: str = "photos", per_label: int = 12, seed: int = 0
+) -> Figure:
+    """Some photos of each label, drawn by ``seed``; ``pictures`` as in ``pictures.picture``."""
+    if pictures == "scenes":
+        return _words("Photos of this dataset are not shown here (parameter show_photos).")
     columns = 6
     rows = -(-per_label // columns)
     figure, axes = plt.subplots(2 * rows, columns, figsize=(10, 3.6 * rows), layout="constrained")
@@ -50,9 +56,32 @@ def plot_photos(samples: pd.DataFrame, data_dir: Path, per_label: int = 12, seed
         of_label = samples[samples["label"] == label]
         chosen = of_label.sample(min(per_label, len(of_label)), random_state=seed)
         for ax, path in zip(block, chosen["path"]):
-            ax.imshow(thumbnail(Path(data_dir) / path))
+            ax.imshow(picture(Path(data_dir) / path, pictures))
             ax.set_title(label, color=COLOURS[label], fontsize=9, pad=2)
     _hide_frames(axes)
+    return figure
+
+
+def plot_problems(examples: pd.DataFrame, data_dir: Path, pictures: str = "photos", columns: int = 5) -> Figure:
+    """Photos that the audit has something to tell about; ``examples`` has the columns kind and path."""
+    if pictures == "scenes":
+        return _words("Photos of this dataset are not shown here (parameter show_photos).")
+    if examples.empty:
+        return _words("No photo with something to tell can be shown.")
+    rows = -(-len(examples) // columns)
+    figure, axes = plt.subplots(rows, columns, figsize=(10.5, 2.5 * rows), squeeze=False, layout="constrained")
+    _hide_frames(axes)
+    for ax, row in zip(axes.flat, examples.itertuples(index=False)):
+        ax.imshow(picture(Path(data_dir) / row.path, pictures))
+        ax.set_title("\n".join(textwrap.wrap(row.kind, 26)), fontsize=8, pad=3)
+    return figure
+
+
+def _words(text: str) -> Figure:
+    """A sentence where a figure would be."""
+    figure, ax = plt.subplots(figsize=(9, 0.6))
+    ax.text(0, 0.5, text, va="center")
+    ax.set_axis_off()
     return figure
 
 
@@ -79,6 +108,8 @@ def plot_drift(drift_by_mode: dict[str, pd.DataFrame]) -> Figure:
 
     Each table has the columns of ``batchnorm.drift``.
     """
+    if all(table.empty for table in drift_by_mode.values()):
+        return _words("There is no BatchNorm layer whose statistics could move.")
     figure, axes = plt.subplots(1, 2, figsize=(10, 3.6), layout="constrained")
     names = {"mean_shift": "mean shift, old standard deviations", "std_ratio": "new / old standard deviation"}
     for ax, (column, label) in zip(axes, names.items()):
@@ -165,18 +196,37 @@ def plot_roc_pr(labels: pd.Series, p_private: pd.Series) -> Figure:
     return figure
 
 
-def plot_gallery(table: pd.DataFrame, data_dir: Path, n: int = 12, columns: int = 4) -> Figure:
-    """The first ``n`` photos of a failures table with label, prediction, probability and top scenes."""
+def plot_gallery(
+    table: pd.DataFrame, data_dir: Path, pictures: str = "photos", n: int = 12, columns: int = 4
+) -> Figure:
+    """The first ``n`` photos of a failures table with label, prediction, probability and top scenes.
+
+    ``pictures`` says what of the photos is shown (see ``pictures.picture``); with ``scenes`` bars stand in their place.
+    """
     shown = table.head(n)
     rows = max(1, -(-len(shown) // columns))
-    figure, axes = plt.subplots(rows, columns, figsize=(10.5, 3.25 * rows), squeeze=False, layout="constrained")
-    for ax, row in zip(axes.flat, shown.itertuples(index=False)):
-        ax.imshow(thumbnail(Path(data_dir) / row.path, size=240))
-        scenes = row.top_scenes.replace(", ", "\n")
-        ax.set_title(f"{row.label}, called {row.prediction} ({row.confidence:.2f})", fontsize=9, pad=3)
-        ax.set_xlabel(scenes, fontsize=8, labelpad=3)
+    height = 1.9 if pictures == "scenes" else 3.25
+    figure, axes = plt.subplots(rows, columns, figsize=(10.5, height * rows), squeeze=False, layout="constrained")
     _hide_frames(axes)
+    for ax, row in zip(axes.flat, shown.itertuples(index=False)):
+        image = picture(Path(data_dir) / row.path, pictures)
+        if image is None:
+            _draw_scenes(ax, row)
+        else:
+            ax.imshow(image)
+            ax.set_xlabel(row.top_scenes.replace(", ", "\n"), fontsize=8, labelpad=3)
+        ax.set_title(f"{row.label}, called {row.prediction} ({row.confidence:.2f})", fontsize=9, pad=3)
     return figure
+
+
+def _draw_scenes(ax: Axes, row) -> None:
+    """The three likeliest scenes of a photo as bars, where the photo itself is not shown."""
+    names, p = row.top_scenes.split(", "), [float(value) for value in row.top_scene_p.split(", ")]
+    ax.barh(range(len(names)), p, color="#cfd8e3")
+    for place, (name, value) in enumerate(zip(names, p)):
+        ax.text(0.02, place, f"{name}  {value:.2f}", va="center", fontsize=8)
+    ax.set(xlim=(0, 1), ylim=(len(names) - 0.4, -0.6))
+    ax.set_xlabel("sigmoid of the scene logit, 0 to 1", fontsize=7, labelpad=2)
 
 
 def plot_cases(table: pd.DataFrame) -> Figure:

@@ -84,28 +84,31 @@ def train_s2p(
         head, backbone = model.scene_to_privacy_layer, model.backbone
         trained = training.fit(head, parts["train"], val, settings, state_file, backbone)
         batchnorm.set_statistics(model.backbone, trained.statistics)
-        _keep(model, trained, checkpoint)
+        _keep(run, model, trained, checkpoint)
     samples, logits = run.load_scene_logits(samples, model, transform, precision)
     if bn_mode != "released":
         parts = training.split_parts(samples, logits)
         trained = training.fit(model.scene_to_privacy_layer, parts["train"], parts["val"], settings, state_file)
-        _keep(model, trained, checkpoint)
+        _keep(run, model, trained, checkpoint)
     after = model.backbone.state_dict()
     changes, moved = batchnorm.count_changes(before, after), batchnorm.drift(before, after)
     return Outcome(bn_mode, precision, model, transform, samples, logits, trained, changes, moved)
 
 
-def _keep(model: S2P, trained: training.Trained, checkpoint: Path | None) -> None:
+def _keep(run, model: S2P, trained: training.Trained, checkpoint: Path | None) -> None:
     model.scene_to_privacy_layer.load_state_dict(trained.head.state_dict())
     if checkpoint is not None:
-        write_checkpoint(checkpoint, model, trained.measure, trained.epoch, trained.kind)
+        write_checkpoint(checkpoint, model, trained.measure, trained.epoch, trained.kind, run.dataset.codes)
 
 
 def train_all(run, own: Outcome, settings: Settings) -> list[Outcome]:
     """``own`` and the other protocols: each BatchNorm mode, then the frozen one in the other precision.
 
-    For a backbone without BatchNorm the modes do not differ, so only the frozen one is left.
+    For a backbone without BatchNorm the modes do not differ, so only the frozen one is left; without any backbone
+    (published scene probabilities) there is nothing to compare.
     """
+    if not run.from_photos:
+        return [own]
     modes = BN_MODES if len(own.drift) else ("frozen",)
     wanted = [(mode, own.precision) for mode in modes]
     wanted += [("frozen", precision) for precision in PRECISIONS if precision != own.precision]
@@ -183,8 +186,12 @@ def convex_reference(outcome: Outcome) -> dict[str, float]:
 def measure_determinism(run, outcome: Outcome, n_photos: int = 8) -> pd.DataFrame:
     """How far scene logits and p_private of a few test photos move when they are computed in another way.
 
-    One row per way: way, scene_logits (largest absolute difference), p_private (likewise), predictions_changed.
+    One row per way: way, scene_logits (largest absolute difference), p_private (likewise), predictions_changed. No row
+    where the scene logits were published, not computed.
     """
+    columns = ["way", "scene_logits", "p_private", "predictions_changed"]
+    if not run.from_photos:
+        return pd.DataFrame(columns=columns)
     paths = outcome.samples.loc[outcome.samples["split"] == "test", "path"].head(n_photos)
     photos = torch.stack([outcome.transform(open_photo(run.data_dir / path)) for path in paths])
     backbone = on_device(outcome.model.backbone, run.device).eval()
@@ -208,7 +215,7 @@ def measure_determinism(run, outcome: Outcome, n_photos: int = 8) -> pd.DataFram
         p = training.predict(outcome.trained.head, other)
         changed = int(((p >= 0.5) != (p_first >= 0.5)).sum())
         rows.append((way, np.abs(other - first).max(), np.abs(p - p_first).max(), changed))
-    return pd.DataFrame(rows, columns=["way", "scene_logits", "p_private", "predictions_changed"])
+    return pd.DataFrame(rows, columns=columns)
 
 
 def _photos(run, samples: pd.DataFrame, split: str, transform) -> batchnorm.PhotoBatches:

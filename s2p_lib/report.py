@@ -6,11 +6,14 @@ from pathlib import Path
 
 import jinja2
 import pandas as pd
+from PIL import Image
 
 from s2p_lib import plots
-from s2p_lib.claims import CARD_CONFUSION, OPEN_QUESTIONS, deviations_of
+from s2p_lib.audit import counts_by_kind
+from s2p_lib.claims import CARD_CONFUSION, deviations_of, questions_of
 from s2p_lib.metrics import FALSE_PRIVATE, MISSED_PRIVATE, beside_card, confusion_counts
-from s2p_lib.photos import file_sha256, thumbnail
+from s2p_lib.photos import file_sha256
+from s2p_lib.pictures import picture
 from s2p_lib.run_folder import RunFolder
 from s2p_lib.samples import count_labels
 
@@ -55,7 +58,7 @@ def write_failures_page(run: RunFolder, failures: pd.DataFrame, n_photos: int, m
     """``failures.html``: the most confident misclassified photos as one page that needs no other file."""
     shown = failures.head(max_photos)
     sections = [
-        {"title": title, "photos": _gallery(shown[shown["outcome"] == outcome], run.data_dir)}
+        {"title": title, "photos": _gallery(shown[shown["outcome"] == outcome], run)}
         for title, outcome in (
             ("Missed private: private photos called public", MISSED_PRIVATE),
             ("False private: public photos called private", FALSE_PRIVATE),
@@ -71,6 +74,7 @@ def write_report(run: RunFolder) -> None:
     predictions = predicted[predicted["split"] == "test"]
     failures = run.read_table("failures.csv")
     history = run.read_table("history.csv")
+    problems = run.read_table("audit.csv")
     claims = run.read_table("claims.csv").fillna("")
     metrics = run.read_json("metrics.json")
     emissions = run.read_table("emissions.csv")
@@ -97,15 +101,13 @@ def write_report(run: RunFolder) -> None:
         mode_figures=[name for name in modes.columns if name.startswith("test_")],
         spread=plots.png_uri(plots.plot_spread(spread, convex, run.is_demo)),
         outcomes=failures["outcome"].value_counts().to_dict(),
-        worst=_gallery(failures.head(8), run.data_dir),
+        worst=_gallery(failures.head(8), run),
         splits=count_labels(predicted).reset_index().to_dict("records"),
-        problems=run.read_table("audit.csv")["problem"]
-        .str.extract("([^:;(]+)")[0]
-        .str.strip()
-        .value_counts()
-        .to_dict(),
+        n_used=len(predicted),
+        n_left_out=int((problems["action"] == "left out").sum()),
+        problems=counts_by_kind(problems).to_dict("records"),
         emissions=emissions.to_dict("records"),
-        questions=OPEN_QUESTIONS,
+        questions=questions_of(run),
         manifest=run.manifest,
         deviations=deviations_of(run),
         hashes={
@@ -116,17 +118,27 @@ def write_report(run: RunFolder) -> None:
 
 def _write_page(run: RunFolder, name: str, **content) -> None:
     page = _TEMPLATES.get_template(f"{name}.jinja").render(
-        dataset=run.parameter("dataset"), is_demo=run.is_demo, demo_warning=DEMO_WARNING, **content
+        tier=run.tier,
+        pictures=run.pictures_in_pages,
+        dataset=run.parameter("dataset"),
+        is_demo=run.is_demo,
+        demo_warning=DEMO_WARNING,
+        **content,
     )
     run.write_text(name, page)
 
 
-def _gallery(failures: pd.DataFrame, data_dir: Path) -> list[dict]:
-    """The rows as records, each with its thumbnail as a ``data:`` address."""
-    return [row | {"uri": _jpeg_uri(data_dir / row["path"])} for row in failures.to_dict("records")]
+def _gallery(failures: pd.DataFrame, run: RunFolder) -> list[dict]:
+    """The rows as records, each with its picture as a ``data:`` address (None where scenes stand for the photo)."""
+    records = []
+    for row in failures.to_dict("records"):
+        image = picture(run.data_dir / row["path"], run.pictures_in_pages)
+        scenes = list(zip(row["top_scenes"].split(", "), map(float, row["top_scene_p"].split(", "))))
+        records.append(row | {"uri": image and _jpeg_uri(image), "scenes": scenes})
+    return records
 
 
-def _jpeg_uri(path: Path, size: int = 240) -> str:
+def _jpeg_uri(image: Image.Image) -> str:
     buffer = io.BytesIO()
-    thumbnail(path, size).save(buffer, format="JPEG", quality=80)
+    image.save(buffer, format="JPEG", quality=80)
     return "data:image/jpeg;base64," + base64.b64encode(buffer.getvalue()).decode()

@@ -21,12 +21,14 @@ import numpy as np
 import pandas as pd
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from s2p_lib import carbon
+from s2p_lib import carbon, datasets
+from s2p_lib.audit import audit_photos, one_row_per_image, stop_on_bad_photo
 from s2p_lib.config import Config, Settings, read_config
-from s2p_lib.photos import file_sha256, one_row_per_image, stop_on_bad_photo
+from s2p_lib.photos import file_sha256
 from s2p_lib.run_folder import ROOT, RunFolder, check_data_dir, default_backbone
-from s2p_lib.samples import check_samples, read_ipd
+from s2p_lib.samples import check_samples
 
+OF_BACKBONE = ("backbone", "weights", "image_size", "bn_mode", "precision")  # parameters
 MADE_BY = "s2p_lib"  # marks a manifest.json as ours
 
 
@@ -36,10 +38,21 @@ class Parameters(BaseModel):
     model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
 
     run_dir: str = Field("outputs/demo", description="the run's folder, relative to the repository's root")
-    dataset: Literal["demo", "ipd"] = Field("demo", description="demo (drawn by the kit) or ipd")
-    data_dir: str | None = Field(None, description="parent of the curated_* folders; the demo makes its own")
-    fold: Annotated[int, Field(ge=0)] | Literal["final", "original"] = Field(
-        0, description="published split: 0, 1, .. (a fold), final (no val) or original"
+    dataset: Literal[*datasets.DATASETS] = Field(
+        "demo", description="demo (drawn by the kit), ipd, privacyalert, picalert, vispr, or folder (own photos)"
+    )
+    data_dir: str | None = Field(
+        None, description="parent of the curated_* folders, or the folder of own photos; the demo makes its own"
+    )
+    features: Literal[*datasets.FEATURES] = Field(
+        "photos", description="photos, or published_scenes (published scene probabilities; no photo is needed)"
+    )
+    fold: Annotated[int, Field(ge=0)] | Literal["final", "original"] | None = Field(
+        None,
+        description="split: 0, 1, .. (a fold), final (no val) or original; by default 0, for privacyalert original",
+    )
+    show_photos: bool | None = Field(
+        None, description="show photos in notebooks and pages as they are; by default only those of the demo"
     )
     on_bad_photo: Literal["report", "stop"] = Field("report", description="report (leave out) or stop")
     backbone: str | None = Field(None, description="demo, resnet50 or a torchvision name; by default as the dataset")
@@ -60,6 +73,10 @@ class Parameters(BaseModel):
     max_hours: float = Field(12, gt=0, description="training ends after so many hours")
     weight_loss: bool = Field(False, description="weigh each class by 1 - its share of the training photos")
     init_checkpoint: str | None = Field(None, description="start from this checkpoint, or from its head alone")
+    init_trained_on: Literal[*datasets.DATASETS] | None = Field(
+        None,
+        description="dataset of a released init_checkpoint, which orders its logits; by default dataset",
+    )
     config: str | None = Field(None, description="a released configuration file; parameters given here win over it")
     n_seeds: int = Field(100, ge=1, description="heads trained on the same scene logits, to see the spread over seeds")
     compare_bn_modes: bool | None = Field(
@@ -67,6 +84,7 @@ class Parameters(BaseModel):
     )
     device: Literal["auto", "cpu", "cuda", "mps"] = Field("auto", description="auto, cpu, cuda or mps")
     workers: Annotated[int, Field(ge=0)] | Literal["auto"] = Field("auto", description="threads that decode photos")
+    released_dir: str = Field("data", description="where s2p fetch has put the released checkpoint and demo photos")
     country: str = Field("GBR", description="three-letter code of the country whose grid factor is used")
 
 
@@ -81,7 +99,17 @@ class Notebook:
 
 NOTEBOOKS = {
     "01_data_splits": Notebook(
-        ("run_dir", "dataset", "data_dir", "fold", "config", "on_bad_photo", "workers"),
+        (
+            "run_dir",
+            "dataset",
+            "data_dir",
+            "features",
+            "fold",
+            "show_photos",
+            "config",
+            "on_bad_photo",
+            "workers",
+        ),
         reads=(),
         writes=("splits.csv", "audit.csv", "labels_splits.csv"),
     ),
@@ -102,6 +130,7 @@ NOTEBOOKS = {
             "max_hours",
             "weight_loss",
             "init_checkpoint",
+            "init_trained_on",
             "config",
             "n_seeds",
             "compare_bn_modes",
@@ -113,19 +142,19 @@ NOTEBOOKS = {
         writes=("history.csv", "checkpoint.pth", "config.json", "bn_modes.csv", "spread.csv"),
     ),
     "03_evaluate": Notebook(
-        ("run_dir", "device", "workers"),
+        ("run_dir", "released_dir", "device", "workers"),
         reads=("splits.csv", "checkpoint.pth"),
-        writes=("predictions.csv", "predictions_released.csv", "metrics.json"),
+        writes=("predictions.csv", "predictions_released.csv", "metrics.json", "released_demo.csv"),
     ),
     "04_failures": Notebook(
-        ("run_dir", "device", "workers"),
+        ("run_dir", "show_photos", "device", "workers"),
         reads=("splits.csv", "checkpoint.pth", "predictions.csv"),
         writes=("failures.csv", "failures.html"),
     ),
     # 05 reads the stages in the manifest; metrics.json stands for "the stages have run".
     "05_carbon": Notebook(("run_dir", "country"), reads=("metrics.json",), writes=("emissions.csv",)),
     "06_report": Notebook(
-        ("run_dir",),
+        ("run_dir", "show_photos"),
         reads=(
             "splits.csv",
             "audit.csv",
@@ -134,6 +163,7 @@ NOTEBOOKS = {
             "spread.csv",
             "predictions.csv",
             "metrics.json",
+            "released_demo.csv",
             "failures.csv",
             "emissions.csv",
         ),
@@ -169,6 +199,13 @@ class Run(RunFolder):
         return getattr(self.p, name) if name in own else super().parameter(name)
 
     @property
+    def show_photos(self) -> bool:
+        """As this notebook was asked, else as the first one was."""
+        if self.p.show_photos is None and self.notebook != "01_data_splits":
+            return super().show_photos
+        return self.is_demo if self.p.show_photos is None else self.p.show_photos
+
+    @property
     def settings(self) -> Settings:
         """The training settings: this notebook's parameters, and the rare options of ``config``."""
         own = {f.name: getattr(self.p, f.name) for f in fields(Settings) if hasattr(self.p, f.name)}
@@ -176,6 +213,14 @@ class Run(RunFolder):
         if self.p.batch_size != self.config.parameters.get("batch_size", self.p.batch_size):
             options["val_batch_size"] = self.p.batch_size  # it was given, so it wins over both of the file
         return Settings(**own | options)
+
+    def check_files(self, samples: pd.DataFrame) -> pd.DataFrame:
+        """Every photo, or published scene file, read once; columns as of ``audit.audit_photos``."""
+        from s2p_lib.published_scenes import audit_scene_files
+
+        if self.from_photos:
+            return audit_photos(samples, self.data_dir, self.workers)
+        return audit_scene_files(samples, self.data_dir, self.path("scene_logits"), self.workers)
 
     def load_model(self):
         """The untrained model and its transform, from ``weights`` or ``init_checkpoint``; each call a new one."""
@@ -185,7 +230,8 @@ class Run(RunFolder):
         self.record_inputs(*(file for file in (weights, checkpoint, self.given_file("config")) if file))
         if checkpoint is None:
             return s2p.load_s2p(self.backbone, weights, self.p.image_size, self.p.seed, self.settings.use_bce)
-        model, transform = s2p.load_checkpoint(checkpoint, self.backbone, self.p.image_size, weights)
+        trained_on = datasets.DATASETS[self.p.init_trained_on or super().parameter("dataset")]
+        model, transform = s2p.load_checkpoint(checkpoint, self.backbone, self.p.image_size, weights, trained_on.codes)
         n_logits, wanted = model.scene_to_privacy_layer.out_features, 1 if self.settings.use_bce else 2
         if n_logits != wanted:
             raise ValueError(
@@ -193,6 +239,12 @@ class Run(RunFolder):
                 "config use_bce must be true for one, false for two"
             )
         return model, transform
+
+    def load_trained(self):
+        """The trained model of this run and its transform."""
+        from s2p_lib.model import load_checkpoint
+
+        return load_checkpoint(self.path("checkpoint.pth"), self.backbone, self.parameter("image_size"))
 
     @property
     def starts_from_trained_backbone(self) -> bool:
@@ -207,22 +259,27 @@ class Run(RunFolder):
     ) -> tuple[pd.DataFrame, np.ndarray]:
         """Scene logits [N, 365] of the photos in ``samples``, from the cache or computed now, and their samples.
 
-        A photo that could be read before and no longer can is left out and added to audit.csv, or ends the run if
-        on_bad_photo is ``stop``. ValueError if a split loses a class by it. ``precision`` is the run's by default.
+        With published scene probabilities ``model`` and ``transform`` are not used. A photo that could be read before
+        and no longer can is left out and added to audit.csv, or ends the run if on_bad_photo is ``stop``. ValueError if
+        a split loses a class by it. ``precision`` is the run's by default.
         """
+        from s2p_lib.published_scenes import read_published_scenes
         from s2p_lib.scene_logits import drop_unreadable, extract_scene_logits
 
         cache = self.path("scene_logits")
-        precision = precision or self.parameter("precision")
-        logits, unreadable = extract_scene_logits(
-            samples, self.data_dir, model, transform, cache, self.device, workers=self.workers, precision=precision
-        )
+        if self.from_photos:
+            precision = precision or self.parameter("precision")
+            logits, unreadable = extract_scene_logits(
+                samples, self.data_dir, model, transform, cache, self.device, workers=self.workers, precision=precision
+            )
+        else:
+            logits, unreadable = read_published_scenes(samples, self.data_dir, cache, self.workers)
         kept, logits, problems = drop_unreadable(samples, logits, unreadable)
         if len(problems):
             print(f"{len(problems)} of {len(samples)} photos cannot be read any more and are left out, see audit.csv")
             self._extend_audit(problems)
         stop_on_bad_photo(problems, self.parameter("on_bad_photo"))
-        check_samples(kept, self.parameter("fold"))
+        check_samples(kept, self.fold)
         return kept, logits
 
     def _extend_audit(self, problems: pd.DataFrame) -> None:
@@ -251,7 +308,10 @@ class Run(RunFolder):
             raise FileNotFoundError(f"{self.notebook} ended without writing {missing}")
         done = {"reads": self._hashes(io.reads), "writes": self._hashes(io.writes)}
         done["duration_s"] = time.monotonic() - self._started
-        given = self.p.model_dump(include=set(NOTEBOOKS[self.notebook].parameters) - {"run_dir"})
+        own = set(NOTEBOOKS[self.notebook].parameters) - {"run_dir"}
+        if self.p.show_photos is None and self.notebook != "01_data_splits":
+            own -= {"show_photos"}  # not asked for here, so what the first notebook was asked stays
+        given = self.p.model_dump(include=own)
         self.update_manifest("parameters", given)
         finished = self.manifest["notebooks"] | {self.notebook: done}
         self.update_manifest("notebooks", {name: finished.pop(name) for name in NOTEBOOKS if name in finished})
@@ -322,6 +382,8 @@ def resolve(explicit: Mapping, known: Iterable[str] = ()) -> tuple[Parameters, C
         return checked, None
     config = read_config(ROOT / checked.config)
     from_file = {n: v for n, v in config.parameters.items() if n in (known or Parameters.model_fields)}
+    if checked.features == "published_scenes":
+        from_file = {n: v for n, v in from_file.items() if n not in OF_BACKBONE}
     return check_parameters(from_file | dict(explicit)), config
 
 
@@ -347,7 +409,7 @@ def run_notebooks(run_dir: Path, given: Mapping, names: tuple[str, ...] = tuple(
     run_dir = Path(run_dir).resolve()
     run_dir.mkdir(parents=True, exist_ok=True)
     checked, _ = resolve({"run_dir": os.path.relpath(run_dir, ROOT), **given})
-    _check_before_work(checked)
+    _check_before_work(checked, names)
     given = checked.model_dump(include={"run_dir", *given})
     _remove_results(run_dir, names)
     started = time.monotonic()
@@ -412,22 +474,47 @@ def peak_memory_bytes() -> int:
     return unit * max(resource.getrusage(who).ru_maxrss for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
 
 
-def _check_before_work(p: Parameters) -> None:
+def _check_before_work(p: Parameters, names: tuple[str, ...]) -> None:
     """Find what is missing or wrong now: before old results are removed, and not after an hour of reading photos."""
-    from s2p_lib.model import check_weights, choose_device, holds_backbone, read_backbone_weights, read_checkpoint
+    from s2p_lib.model import choose_device
 
     check_data_dir(p.dataset, p.data_dir)
-    backbone = p.backbone or default_backbone(p.dataset)
+    check_features(p)
+    choose_device(p.device)
+    carbon.grid_factor_kg_per_kwh(p.country)
+    if "02_train" in names:
+        _check_model_files(p)
+    if p.data_dir is not None:
+        datasets.read(p.dataset, ROOT / p.data_dir, p.fold, p.features)
+
+
+def _check_model_files(p: Parameters) -> None:
+    from s2p_lib.model import check_weights, holds_backbone, read_backbone_weights, read_checkpoint
+
     if p.init_checkpoint is not None and holds_backbone(ROOT / p.init_checkpoint):
         read_checkpoint(ROOT / p.init_checkpoint)
     else:
+        backbone = p.backbone or default_backbone(p.dataset, p.features)
         check_weights(backbone, None if p.weights is None else ROOT / p.weights)
     if p.weights is not None:
         read_backbone_weights(ROOT / p.weights)
-    choose_device(p.device)
-    carbon.grid_factor_kg_per_kwh(p.country)
-    if p.data_dir is not None:
-        read_ipd(ROOT / p.data_dir, p.fold)
+
+
+def check_features(p: Parameters) -> None:
+    """Raise ValueError for parameters that published scene probabilities leave no room for: there is no backbone."""
+    if p.features == "photos":
+        if p.backbone == "published_scenes":
+            raise ValueError("backbone='published_scenes' is no network; use -p features published_scenes")
+        return
+    if p.dataset in ("demo", "folder"):
+        raise ValueError(
+            f"features='published_scenes' needs dataset ipd, privacyalert, picalert or vispr, not {p.dataset!r}"
+        )
+    given = [name for name in OF_BACKBONE if getattr(p, name) != Parameters.model_fields[name].default]
+    if given:
+        raise ValueError(
+            f"features='published_scenes' has no backbone: leave out {', '.join(given)}, or use features='photos'"
+        )
 
 
 def _remove_results(run_dir: Path, names: tuple[str, ...]) -> None:

@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pandas as pd
 
+from s2p_lib.datasets import DATASETS, Dataset
+
 ROOT = Path(__file__).resolve().parent.parent  # of the repository
 
 
@@ -54,6 +56,49 @@ class RunFolder:
         return self.parameter("dataset") == "demo"
 
     @property
+    def dataset(self) -> Dataset:
+        return DATASETS[self.parameter("dataset")]
+
+    @property
+    def fold(self) -> int | str:
+        """The split that is used: a number, ``final`` or ``original``; by default the paper's."""
+        given = self.parameter("fold")
+        return self.dataset.fold if given is None else given
+
+    @property
+    def from_photos(self) -> bool:
+        """Whether scene logits are computed from photos; else they come from published scene probabilities."""
+        return self.parameter("features") == "photos"
+
+    @property
+    def tier(self) -> str:
+        """What kind of evidence this run gives, in words."""
+        if self.is_demo:
+            return "tier 0: drawn demo photos, no evidence about the paper's figures"
+        own = "" if self.dataset.published else ", on photos that the paper does not report on"
+        if self.from_photos:
+            return f"tier 3: everything from the photos{own}"
+        return f"tier 2: trained and tested on published scene probabilities, no photo was looked at{own}"
+
+    @property
+    def show_photos(self) -> bool:
+        """Whether readers see photos as they are; by default only those of the demo dataset."""
+        given = self.manifest.get("parameters", {}).get("show_photos")
+        return self.is_demo if given is None else given
+
+    @property
+    def pictures_in_notebooks(self) -> str:
+        """``photos`` or ``scenes`` (see ``pictures.py``): unless asked for, no pixel of a photo enters a notebook."""
+        return "photos" if self.show_photos and self.from_photos else "scenes"
+
+    @property
+    def pictures_in_pages(self) -> str:
+        """``photos``, ``blurred`` or ``scenes``."""
+        if not self.from_photos:
+            return "scenes"
+        return "photos" if self.show_photos else "blurred"
+
+    @property
     def data_dir(self) -> Path:
         """Folder of the dataset; the demo dataset is shared by all runs below ``outputs/``."""
         given = self.parameter("data_dir")
@@ -63,7 +108,7 @@ class RunFolder:
     @property
     def backbone(self) -> str:
         """The backbone's name, as given or by default."""
-        return self.parameter("backbone") or default_backbone(self.parameter("dataset"))
+        return self.parameter("backbone") or default_backbone(self.parameter("dataset"), self.parameter("features"))
 
     def given_file(self, name: str) -> Path | None:
         """The file that a parameter such as ``weights`` names; None if it was not given."""
@@ -71,14 +116,15 @@ class RunFolder:
         return None if given is None else ROOT / given
 
 
-def default_backbone(dataset: str) -> str:
-    """The demo backbone for the demo dataset, else the card's ResNet-50."""
+def default_backbone(dataset: str, features: str = "photos") -> str:
+    """The demo backbone for the demo dataset, else the card's ResNet-50; none for published scene probabilities."""
+    if features == "published_scenes":
+        return features
     return "demo" if dataset == "demo" else "resnet50"
 
 
 def check_data_dir(dataset: str, data_dir: str | None) -> None:
     """Raise unless ``data_dir`` is given where the kit does not make the photos itself."""
     if data_dir is None and dataset != "demo":
-        raise ValueError(
-            f"dataset={dataset!r} needs data_dir: the parent folder of curated_ipd, curated_picalert and curated_vispr"
-        )
+        wanted = "the folder of your photos" if dataset == "folder" else "the parent folder of the curated_* folders"
+        raise ValueError(f"dataset={dataset!r} needs data_dir: {wanted}, for example -p data_dir data")

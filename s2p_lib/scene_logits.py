@@ -8,8 +8,7 @@ backbone and transform, so a stale or damaged shard can never be mistaken for a 
 import hashlib
 import itertools
 import os
-from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import NamedTuple
@@ -20,7 +19,7 @@ import safetensors.numpy
 import torch
 
 from s2p_lib.model import S2P, SCENES, fingerprint
-from s2p_lib.photos import UNREADABLE, file_sha256, open_photo, problem_of
+from s2p_lib.photos import UNREADABLE, ahead, file_sha256, open_photo, problem_of
 from s2p_lib.progress import progress
 from s2p_lib.samples import PROBLEM_COLUMNS
 
@@ -90,13 +89,28 @@ def extract_scene_logits(
     Memory is that of a few batches, whatever the number of photos, and the returned array. ``precision`` is one of
     ``PRECISIONS``; each has a cache of its own.
     """
+
+    def compute(todo: dict[str, Path], failed: dict[str, str]) -> Iterator[tuple[list[str], np.ndarray]]:
+        return _run_backbone(todo, failed, model, transform, device, batch_size, workers, precision)
+
     cache = SceneLogitCache(cache_dir, fingerprint(model, transform, precision))
+    return through_cache(samples, data_dir, cache, compute, workers)
+
+
+def through_cache(
+    samples: pd.DataFrame, data_dir: str | Path, cache: SceneLogitCache, compute: Callable, workers: int
+) -> tuple[np.ndarray, dict[str, str]]:
+    """As ``extract_scene_logits``: what the cache lacks is computed and added to it.
+
+    ``compute(todo, failed)`` takes the paths of files by their sha256, yields (hashes, logits [n, 365]) shard by shard,
+    and puts the problems of files that cannot be used into ``failed``.
+    """
     if cache.damaged:
         print(f"{len(cache.damaged)} damaged cache file(s) removed; their photos are computed again")
-    photos = _hash_photos([Path(data_dir) / path for path in samples["path"]], workers)
+    photos = hash_files([Path(data_dir) / path for path in samples["path"]], workers)
     todo = {photo.sha256: photo.path for photo in photos if photo.sha256 and photo.sha256 not in cache}
     failed = {}
-    for hashes, logits in _run_backbone(todo, failed, model, transform, device, batch_size, workers, precision):
+    for hashes, logits in compute(todo, failed):
         cache.add(hashes, logits)
     result = np.full((len(samples), len(SCENES)), np.nan, dtype=np.float32)
     good = [i for i, photo in enumerate(photos) if photo.sha256 in cache]
@@ -118,28 +132,28 @@ def drop_unreadable(
     return samples[~bad].reset_index(drop=True), logits[~bad.to_numpy()], pd.DataFrame(rows, columns=PROBLEM_COLUMNS)
 
 
-class _Photo(NamedTuple):
+class HashedFile(NamedTuple):
     path: Path
     sha256: str | None
     problem: str | None
 
 
-def _hash_photos(paths: list[Path], workers: int) -> list[_Photo]:
+def hash_files(paths: list[Path], workers: int) -> list[HashedFile]:
     with ThreadPoolExecutor(max(1, workers)) as pool:
-        return list(progress(pool.map(_hash_photo, paths), total=len(paths), desc="hashing photos", unit="photo"))
+        return list(progress(pool.map(_hash_file, paths), total=len(paths), desc="hashing files", unit="file"))
 
 
 def photos_sha256(paths: list[Path], workers: int) -> str:
     """Hex sha256 of the contents of all these files in this order; a file that is gone counts as such."""
-    hashes = [photo.sha256 or "gone" for photo in _hash_photos(paths, workers)]
+    hashes = [photo.sha256 or "gone" for photo in hash_files(paths, workers)]
     return hashlib.sha256(" ".join(hashes).encode()).hexdigest()
 
 
-def _hash_photo(path: Path) -> _Photo:
+def _hash_file(path: Path) -> HashedFile:
     try:
-        return _Photo(path, file_sha256(path), None)
+        return HashedFile(path, file_sha256(path), None)
     except OSError as error:
-        return _Photo(path, None, problem_of(path, error))
+        return HashedFile(path, None, problem_of(path, error))
 
 
 def _run_backbone(
@@ -228,18 +242,3 @@ def _load(sha256: str, path: Path, transform) -> tuple[str, torch.Tensor | None,
         return sha256, transform(open_photo(path)), None
     except UNREADABLE as error:
         return sha256, None, problem_of(path, error)
-
-
-def ahead(pool: ThreadPoolExecutor, work: Callable, items: Iterable, n: int) -> Iterator:
-    """``work(item)`` for each item, in order; at most ``n`` items are worked on ahead of the reader.
-
-    Threads, not processes: Pillow decodes and resizes outside the interpreter lock, and no pixels have to be copied
-    between processes.
-    """
-    waiting = deque()
-    for item in items:
-        waiting.append(pool.submit(work, item))
-        if len(waiting) > n:
-            yield waiting.popleft().result()
-    while waiting:
-        yield waiting.popleft().result()

@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from s2p_lib import demo
+from s2p_lib import demo, made_scenes
 from s2p_lib.run_folder import ROOT
 
 REFERENCE = ROOT.parent / "shared" / "reference"
@@ -63,3 +63,58 @@ class Tree:
 @pytest.fixture
 def tree(tmp_path) -> Tree:
     return Tree(tmp_path / "ipd")
+
+
+def save_photo(path: Path, seed: int) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    pixels = np.random.default_rng(seed).integers(0, 256, (24, 32, 3), dtype=np.uint8)
+    Image.fromarray(pixels).save(path)
+
+
+@pytest.fixture
+def privacyalert(tmp_path) -> Path:
+    """A tiny PrivacyAlert tree: 24 rows of which 2 are invalid, every fourth private, .jpg and .png, two batches."""
+    data_dir = tmp_path / "privacyalert"
+    codes = [-1, -1] + [1 if i % 4 == 0 else 0 for i in range(22)]
+    table = pd.DataFrame({"ID": range(24), "Image Name": [50_000_000_000 + i for i in range(24)]})
+    table["batch"] = [i % 2 for i in range(24)]
+    table["Label 2-class"] = codes
+    table["Final"] = [2 if i % 5 > 2 else 0 for i in range(24)]
+    table["Fold 0"] = [(2 if i % 5 > 2 else int(i % 5 == 2)) for i in range(24)]
+    table["Original"] = [0 if i % 6 < 3 else 1 + i % 2 for i in range(24)]
+    (data_dir / "curated_privacyalert" / "annotations").mkdir(parents=True)
+    table.to_csv(data_dir / "curated_privacyalert" / "annotations" / "labels_splits.csv", index=False)
+    for row in table.itertuples():
+        extension = ".png" if row.ID % 3 == 0 else ".jpg"
+        name = f"{row._2}{extension}"
+        save_photo(data_dir / "curated_privacyalert" / "imgs" / f"batch{row.batch}" / name, row.ID)
+    return data_dir
+
+
+@pytest.fixture(params=["picalert", "vispr"])
+def source_tree(request, tmp_path) -> tuple[str, Path]:
+    """PicAlert or VISPR alone: 40 photos, labels without a split, code 1 is private."""
+    data_dir = tmp_path / request.param
+    folder = data_dir / f"curated_{request.param}"
+    (folder / "annotations").mkdir(parents=True)
+    table = pd.DataFrame({"Image Name": [f"q{i}" for i in range(40)]})
+    table["Label 2-class"] = [1 if i % 3 == 0 else 0 for i in range(40)]
+    table.to_csv(folder / "annotations" / "labels.csv", index=False)
+    for i in range(40):
+        save_photo(folder / "imgs" / f"batch{i % 2:02d}" / f"q{i}.jpg", i)
+    return request.param, data_dir
+
+
+@pytest.fixture
+def own_photos(tmp_path) -> Path:
+    """A folder of own photos: 12 private and 18 public ones, some in sub-folders."""
+    for i in range(30):
+        label = "private" if i < 12 else "public"
+        save_photo(tmp_path / "own" / label / ("holidays" if i % 5 == 0 else "") / f"IMG {i}.jpg", i)
+    return tmp_path / "own"
+
+
+@pytest.fixture(scope="session")
+def scene_tree(tmp_path_factory) -> Path:
+    """IPD's labels and made scene files of 300 photos, without any photo. Shared: do not change it."""
+    return made_scenes.make_scene_tree(tmp_path_factory.mktemp("scenes") / "data", 300)

@@ -6,7 +6,7 @@ import torchvision
 from PIL import Image
 from torch import nn
 
-from s2p_lib import batchnorm, samples
+from s2p_lib import batchnorm, datasets
 from s2p_lib import model as s2p
 from s2p_lib.batchnorm import PhotoBatches
 from s2p_lib.scene_logits import on_device, scenes
@@ -189,7 +189,7 @@ def test_the_drift_is_counted_in_old_standard_deviations():
 
 @pytest.fixture
 def few(tree) -> PhotoBatches:
-    table, _ = samples.read_ipd(tree.dir)
+    table, *_ = datasets.read("ipd", tree.dir)
     return PhotoBatches(table, tree.dir, s2p.photo_transform(32), workers=2)
 
 

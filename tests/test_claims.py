@@ -7,7 +7,7 @@ import pytest
 from s2p_lib import carbon, claims, metrics
 from s2p_lib.config import Settings
 from s2p_lib.run_folder import RunFolder
-from s2p_lib.samples import CLASSES, IPD_PUBLISHED
+from s2p_lib.samples import CLASSES
 
 
 @pytest.fixture
@@ -22,6 +22,7 @@ def facts():
         "bn_mode": "frozen",
         "stopped": "learning rate below 1e-05",
         "epochs": 117,
+        "released_demo": {"not run": 9},
     }
 
 
@@ -48,11 +49,12 @@ def test_a_run_that_is_not_the_cards_experiment_tests_no_figure_of_it(facts):
 def ipd_run(tmp_path) -> RunFolder:
     """A run folder as the card's experiment would leave it."""
     run = RunFolder(tmp_path)
-    given = claims.CARD_PARAMETERS | {"dataset": "ipd", "backbone": None, "image_size": None, "bn_mode": "frozen"}
+    given = claims.CARD_PARAMETERS | {"dataset": "ipd", "features": "photos", "fold": None}
+    given |= {"backbone": None, "image_size": None, "bn_mode": "frozen"}
     run.update_manifest("parameters", given)
     training = {"settings": asdict(Settings()), "stopped": "learning rate below 1e-05", "from_trained_backbone": False}
     run.update_manifest("training", training)
-    counts = {(s, n): IPD_PUBLISHED[p][n] for s, p in (("test", "test"), ("train", "all")) for n in CLASSES}
+    counts = {(s, n): claims.CARD_PHOTOS[p][n] for s, p in (("test", "test"), ("train", "all")) for n in CLASSES}
     for label in CLASSES:
         counts["train", label] -= counts["test", label]
     rows = [row for row, n in counts.items() for _ in range(n)]
@@ -71,6 +73,28 @@ def test_the_cards_experiment_has_no_deviations(ipd_run):
 def test_another_experiment_is_a_deviation(ipd_run, name, value):
     ipd_run.update_manifest("parameters", {name: value})
     assert name in claims.deviations_of(ipd_run)
+
+
+def test_published_scene_probabilities_are_a_deviation_and_leave_questions_of_their_own(ipd_run):
+    assert claims.questions_of(ipd_run) == claims.OPEN_QUESTIONS
+    ipd_run.update_manifest("parameters", {"features": "published_scenes"})
+    assert claims.deviations_of(ipd_run) == {"backbone": "published_scenes, not resnet50"}
+    assert claims.questions_of(ipd_run)[2:] == claims.OPEN_QUESTIONS
+    assert "tier 2" in ipd_run.tier
+
+
+@pytest.mark.parametrize(
+    ("verdicts_of_photos", "verdict", "measured"),
+    [
+        ({"holds": 9}, "holds", "9 of 9"),
+        ({"holds": 8, "contradicted": 1}, "contradicted", "8 of 9"),
+        ({"holds": 8, "not run": 1}, "not tested", ""),
+        ({"not run": 9}, "not tested", ""),
+    ],
+)
+def test_the_released_demo_holds_only_if_all_nine_do(facts, verdicts_of_photos, verdict, measured):
+    row = claims.judge_claims(facts | {"released_demo": verdicts_of_photos}).set_index("id").loc["released-demo"]
+    assert (row["verdict"], row["measured"]) == (verdict, measured)
 
 
 @pytest.mark.parametrize(("name", "value"), [("seed", 1), ("max_epochs", 6), ("optimizer", "SGD"), ("use_bce", True)])

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from s2p_lib import demo, demo_scenes, metrics, photos, samples, scene_logits, training
+from s2p_lib import audit, datasets, demo, demo_scenes, metrics, photos, scene_logits, training
 from s2p_lib import model as s2p
 from s2p_lib.model import SCENES
 
@@ -48,13 +48,14 @@ def test_scenes_have_places365_names_and_there_are_at_least_16():
 
 
 def test_the_tree_is_read_like_ipd_and_its_flaws_are_found(small_demo):
-    listed, problems = samples.read_ipd(small_demo)
-    audit = photos.audit_photos(listed, small_demo)
-    good, unreadable = photos.leave_out_unreadable(listed, audit)
+    listed, problems, *_ = datasets.read("ipd", small_demo)
+    checked = audit.audit_photos(listed, small_demo)
+    good, unreadable = audit.leave_out_unreadable(listed, checked)
     assert len(good) == 148
     assert sorted(problems["problem"].str.split(" ").str[0]) == ["in", "missing"]
     assert unreadable["problem"].str.contains("truncated").tolist() == [True]
-    assert photos.find_copies(good, audit).empty
+    assert audit.find_copies(good, checked).empty
+    assert audit.near_copies(good, checked).empty
 
 
 def test_photos_are_jpegs_of_mixed_sizes_and_orientations(small_demo):
@@ -84,7 +85,7 @@ def test_an_interrupted_drawing_is_started_again(tmp_path):
     part = tmp_path / "demo.part" / "curated_vispr"
     part.mkdir(parents=True)
     made = demo.make_demo(tmp_path / "demo", n_photos=20)
-    assert len(samples.read_ipd(made)[0]) == 19
+    assert len(datasets.read("ipd", made)[0]) == 19
     assert not part.parent.exists()
 
 
@@ -119,7 +120,7 @@ def test_failures_are_counted_by_the_case_that_was_drawn(small_demo):
 def test_s2p_does_on_the_demo_dataset_what_the_card_says_it_does(tmp_path):
     """Neither perfect nor useless, and it fails mostly in the cases that the card names."""
     data_dir = demo.make_demo(tmp_path / "demo")
-    table, _ = samples.read_ipd(data_dir)
+    table, *_ = datasets.read("ipd", data_dir)
     model, transform = s2p.load_s2p("demo")
     logits, unreadable = scene_logits.extract_scene_logits(table, data_dir, model, transform, tmp_path / "cache")
     table, logits, _ = scene_logits.drop_unreadable(table, logits, unreadable)

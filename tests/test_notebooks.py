@@ -12,7 +12,7 @@ import torch
 import torchvision
 from conftest import REFERENCE
 
-from s2p_lib import claims, samples
+from s2p_lib import claims, datasets
 from s2p_lib.config import read_config
 from s2p_lib.run import NOTEBOOKS, run_notebooks
 from s2p_lib.run_folder import ROOT, RunFolder
@@ -217,7 +217,7 @@ def test_all_notebooks_run_with_a_real_resnet50_at_448_pixels(ipd_tree, tmp_path
     given = {"dataset": "ipd", "data_dir": str(ipd_tree), "weights": str(weights), "n_seeds": 3}
     run_notebooks(run.dir, given)
     assert run.manifest["training"]["parameters"] == {"optimised": 732, "total": 24_256_649}
-    listed, _ = samples.read_ipd(ipd_tree)
+    listed, *_ = datasets.read("ipd", ipd_tree)
     assert set(run.read_table("predictions.csv")["image"]) == set(listed["image"])
     # The card's settings, but not its photos: its figures are not judged.
     assert set(claims.deviations_of(run)) == {"labelled photos", "test photos"}

@@ -77,3 +77,11 @@ def test_the_top_level_is_what_the_readme_says():
 
 def test_outputs_are_not_in_git():
     assert [path for path in tracked() if path.startswith("outputs/")] == ["outputs/.gitkeep"]
+
+
+@pytest.mark.parametrize("path", ["outputs/ipd/failures.html", "outputs/ipd/04.ipynb", "data/curated_ipd/x"])
+def test_photos_and_what_is_made_of_them_stay_outside_git(path):
+    if not (ROOT / ".git").exists():
+        pytest.skip("not a git checkout")
+    done = subprocess.run(["git", "check-ignore", "--quiet", path], cwd=ROOT)
+    assert done.returncode == 0

@@ -1,5 +1,6 @@
 import itertools
 import json
+import re
 from types import SimpleNamespace
 
 import nbformat
@@ -7,9 +8,9 @@ import pandas as pd
 import pytest
 from click.testing import CliRunner
 
+from s2p_lib import datasets, samples
 from s2p_lib import model as s2p
 from s2p_lib import run as runs
-from s2p_lib import samples
 from s2p_lib.__main__ import main
 from s2p_lib.run_folder import ROOT, RunFolder
 
@@ -142,7 +143,7 @@ def test_a_stage_leaves_its_time_energy_and_memory(tmp_path):
 
 
 def test_photos_that_vanished_since_are_left_out_and_added_to_the_audit(tree, tmp_path):
-    table, _ = samples.read_ipd(tree.dir)
+    table, *_ = datasets.read("ipd", tree.dir)
     run = runs.start("01_data_splits", namespace_of("01_data_splits", run_dir=str(tmp_path), data_dir=str(tree.dir)))
     run.write_table("splits.csv", table)
     run.write_table("audit.csv", pd.DataFrame(columns=samples.PROBLEM_COLUMNS))
@@ -226,6 +227,13 @@ def test_the_command_refuses_unknown_parameters_before_it_starts(tmp_path):
         ({"dataset": "demo", "init_checkpoint": __file__}, "was not read"),
         ({"dataset": "demo", "config": "nowhere.json"}, "nowhere.json not found"),
         ({"dataset": "demo", "config": __file__}, "is no JSON file"),
+        ({"dataset": "demo", "features": "published_scenes"}, "needs dataset ipd, privacyalert, picalert or vispr"),
+        ({"data_dir": ".", "features": "published_scenes", "weights": __file__}, "has no backbone: leave out weights"),
+        ({"data_dir": ".", "features": "published_scenes", "bn_mode": "released"}, "leave out bn_mode"),
+        ({"data_dir": ".", "backbone": "published_scenes"}, "is no network; use -p features published_scenes"),
+        ({"data_dir": ".", "features": "published_scenes"}, "parent folder of curated_ipd"),
+        ({"dataset": "privacyalert"}, "needs data_dir"),
+        ({"dataset": "folder"}, "the folder of your photos"),
     ],
 )
 def test_what_a_run_lacks_is_said_before_any_work_and_before_old_results_go(tmp_path, given, said):
@@ -304,3 +312,65 @@ def test_a_notebook_has_a_head_prose_before_code_and_the_card_at_the_end(name):
 
 def read(name: str) -> nbformat.NotebookNode:
     return nbformat.read(ROOT / "notebooks" / f"{name}.ipynb", as_version=4)
+
+
+def test_the_audit_command_needs_no_weights_and_counts_by_kind(tree, tmp_path):
+    tree.photo(5).write_bytes(b"")
+    tree.photo(6).write_bytes(tree.photo(10).read_bytes())
+    out = tmp_path / "out"
+    given = ["-p", "dataset", "ipd", "-p", "data_dir", str(tree.dir)]
+    result = CliRunner().invoke(main, ["audit", "--out", str(out), *given])
+    assert result.exit_code == 0, result.output
+    assert "11 of 12 photos can be used; 3 have something to be told" in result.output
+    assert re.search(r"same file as another photo +2 +used", result.output)
+    assert re.search(r"empty file +1 +left out", result.output)
+    assert sorted(p.name for p in out.glob("*.csv")) == ["audit.csv", "labels_splits.csv", "splits.csv"]
+
+
+def test_the_audit_command_stops_at_a_bad_photo_if_asked_to(tree, tmp_path):
+    tree.photo(5).write_bytes(b"")
+    given = ["-p", "dataset", "ipd", "-p", "data_dir", str(tree.dir), "-p", "on_bad_photo", "stop"]
+    result = CliRunner().invoke(main, ["audit", "--out", str(tmp_path / "out"), *given])
+    assert result.exit_code == 1
+    assert "p5.jpg: empty file" in result.output
+
+
+def test_a_config_for_photos_serves_published_scenes_too(tmp_path):
+    content = {"params": {"seed": 5, "max_num_epochs": 7}, "net_params": {"img_size": 448, "backbone_arch": "resnet18"}}
+    (tmp_path / "c.json").write_text(json.dumps(content))
+    given = {"config": str(tmp_path / "c.json"), "dataset": "ipd"}
+    assert runs.resolve(given)[0].image_size == 448
+    checked, _ = runs.resolve(given | {"features": "published_scenes"})
+    assert (checked.image_size, checked.backbone, checked.seed) == (None, None, 5)
+    runs.check_features(checked)
+
+
+@pytest.mark.parametrize(
+    ("asked_first", "asked_later", "shown"),
+    [(None, None, False), (True, None, True), (None, True, True), (True, False, False), (False, None, False)],
+)
+def test_what_the_first_notebook_was_asked_about_photos_holds_for_later_ones(tmp_path, asked_first, asked_later, shown):
+    """And a later notebook can be asked otherwise, for itself and those after it."""
+    given = {"run_dir": str(tmp_path), "dataset": "ipd", "show_photos": asked_first}
+    run = runs.start("01_data_splits", namespace_of("01_data_splits", **given))
+    for name in runs.NOTEBOOKS["01_data_splits"].writes:
+        run.write_text(name, "x")
+    run.finish()
+    (tmp_path / "claims.csv").write_text("x")
+    for name in runs.NOTEBOOKS["06_report"].reads:
+        run.write_text(name, "x")
+    manifest = run.manifest
+    manifest["notebooks"] |= {n: {"reads": {}, "writes": run._hashes(io.writes)} for n, io in made(run).items()}
+    run.write_json("manifest.json", manifest)
+    later = runs.start("06_report", namespace_of("06_report", run_dir=str(tmp_path), show_photos=asked_later))
+    assert later.show_photos is shown
+
+
+def made(run) -> dict:
+    """Every notebook but the last, with its files there."""
+    notebooks = {n: io for n, io in runs.NOTEBOOKS.items() if n != "06_report"}
+    for io in notebooks.values():
+        for name in io.writes:
+            if not run.path(name).is_file():
+                run.write_text(name, "x")
+    return notebooks

@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 import torch
 
+from s2p_lib import datasets, photos
 from s2p_lib import model as s2p
-from s2p_lib import photos, samples
 from s2p_lib import scene_logits as engine
 
 
@@ -33,18 +33,18 @@ def counted(demo_model):
 
 def row_of(tree, image: str) -> int:
     """Where a photo stands in the samples table, whose rows are sorted by name as text."""
-    return samples.read_ipd(tree.dir)[0]["image"].tolist().index(image)
+    return datasets.read("ipd", tree.dir)[0]["image"].tolist().index(image)
 
 
 def extract(tree, model_and_transform, cache, **options):
-    table, _ = samples.read_ipd(tree.dir)
+    table, *_ = datasets.read("ipd", tree.dir)
     return engine.extract_scene_logits(table, tree.dir, *model_and_transform, cache, **options)
 
 
 def test_logits_are_those_of_the_backbone_photo_by_photo(tree, demo_model, tmp_path):
     logits, problems = extract(tree, demo_model, tmp_path / "cache", batch_size=5)
     model, transform = demo_model
-    table, _ = samples.read_ipd(tree.dir)
+    table, *_ = datasets.read("ipd", tree.dir)
     with torch.inference_mode():
         alone = [model.backbone(transform(photos.open_photo(tree.dir / p))[None])[0].numpy() for p in table["path"]]
     assert problems == {}
@@ -54,7 +54,7 @@ def test_logits_are_those_of_the_backbone_photo_by_photo(tree, demo_model, tmp_p
 
 
 def test_rows_follow_the_samples_in_any_order(tree, demo_model, tmp_path):
-    table, _ = samples.read_ipd(tree.dir)
+    table, *_ = datasets.read("ipd", tree.dir)
     first, _ = engine.extract_scene_logits(table, tree.dir, *demo_model, tmp_path / "cache")
     shuffled = table.sample(frac=1, random_state=0)
     second, _ = engine.extract_scene_logits(shuffled, tree.dir, *demo_model, tmp_path / "cache")
@@ -136,7 +136,7 @@ def stop_after(n: int, done: int) -> None:
 
 
 def test_unreadable_photos_are_named_and_left_out(tree, demo_model, tmp_path):
-    table, _ = samples.read_ipd(tree.dir)
+    table, *_ = datasets.read("ipd", tree.dir)
     tree.photo(2).write_bytes(b"no photo")
     tree.photo(7).unlink()
     logits, problems = engine.extract_scene_logits(table, tree.dir, *demo_model, tmp_path / "cache")
@@ -149,7 +149,7 @@ def test_unreadable_photos_are_named_and_left_out(tree, demo_model, tmp_path):
 
 
 def test_without_unreadable_photos_nothing_is_reported(tree):
-    table, _ = samples.read_ipd(tree.dir)
+    table, *_ = datasets.read("ipd", tree.dir)
     kept, _, rows = engine.drop_unreadable(table, np.zeros((12, 365), np.float32), {})
     assert kept.equals(table)
     assert len(rows) == 0

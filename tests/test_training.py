@@ -14,7 +14,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import accuracy_score, balanced_accuracy_score, f1_score, log_loss
 from torch import nn
 
-from s2p_lib import batchnorm, samples, scene_logits, training
+from s2p_lib import batchnorm, datasets, samples, scene_logits, training
 from s2p_lib import model as s2p
 from s2p_lib.config import Settings
 from s2p_lib.metrics import MEASURES
@@ -478,7 +478,7 @@ def reference_photos(reference, tmp_path_factory) -> Path:
 def test_training_gives_the_recorded_figures_of_the_released_trainer(bn_mode, reference, reference_photos, tmp_path):
     """An equal procedure agrees to 1e-4 on any processor: losses, rates, head, BatchNorm, logits of the test photos."""
     recorded = json.loads((reference / f"{bn_mode}_bn.json").read_text())
-    table, _ = samples.read_ipd(reference_photos)
+    table, *_ = datasets.read("ipd", reference_photos)
     torch.manual_seed(0)
     model = s2p.S2P(torchvision.models.resnet50(num_classes=365)).eval()
     model.backbone.requires_grad_(False)

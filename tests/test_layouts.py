@@ -1,0 +1,153 @@
+"""Trees in each published layout, with the quirks that users meet, through all six notebooks."""
+
+import json
+import re
+import shutil
+from pathlib import Path
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+import pytest
+from conftest import save_photo
+from scipy.special import expit
+
+from s2p_lib import datasets, metrics, plots
+from s2p_lib.made_scenes import scene_file
+from s2p_lib.run import run_notebooks
+from s2p_lib.run_folder import ROOT, RunFolder
+
+QUICK = {"max_epochs": 3, "n_seeds": 2, "device": "cpu", "country": "FRA"}
+DEMO_BACKBONE = {"backbone": "demo", "image_size": 64}  # real code on photos, without the seconds of a ResNet-50
+
+
+def add_scene_files(data_dir: Path, dataset: str) -> None:
+    """One published scene file for each row of the label file, in other batches than listed, and without photos."""
+    labels = datasets.read(dataset, data_dir).labels
+    rng = np.random.default_rng(0)
+    for i, image in enumerate(labels["image"]):
+        path = data_dir / datasets.SOURCES[dataset].scene_folder / "scenes" / f"batch{i % 3}" / f"{image}.csv"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(scene_file(expit(rng.normal(0, 4, 365))))
+    shutil.rmtree(data_dir / f"curated_{dataset}" / "imgs")
+
+
+def run_all(run_dir: Path, **given) -> RunFolder:
+    run_notebooks(run_dir, QUICK | given)
+    return RunFolder(run_dir)
+
+
+def counted(run: RunFolder) -> tuple[int, int]:
+    """Photos predicted, and left out."""
+    audit = run.read_table("audit.csv")
+    return len(run.read_table("predictions.csv")), int((audit["action"] == "left out").sum())
+
+
+def pictures_in(notebook: Path) -> int:
+    """Pictures in the cells that show photos."""
+    cells = json.loads(notebook.read_text())["cells"]
+    showing = [c for c in cells if re.search("plot_(photos|gallery|problems)", "".join(c["source"]))]
+    return sum("image/png" in out.get("data", {}) for c in showing for out in c.get("outputs", []))
+
+
+def test_privacyalert_runs_from_photos(privacyalert, tmp_path):
+    (privacyalert / "curated_privacyalert/imgs/batch0/50000000004.jpg").write_bytes(b"")
+    run = run_all(tmp_path / "run", dataset="privacyalert", data_dir=str(privacyalert), **DEMO_BACKBONE)
+    assert counted(run) == (21, 3)  # 24 rows: two invalid, one empty
+    assert run.fold == "original"
+    released = pd.read_csv(run.path("predictions_released.csv"), dtype=str).set_index("image")["pred_class"]
+    predicted = run.read_table("predictions.csv").set_index("image").loc[released.index, "prediction"]
+    assert (released.map({"1": "private", "0": "public"}) == predicted).all()
+    table = run.read_table("predictions.csv")
+    test = table[table["split"] == "test"]
+    again = metrics.read_released_predictions(
+        run.path("predictions_released.csv"), test, datasets.DATASETS["privacyalert"].codes
+    )
+    assert again["prediction"].tolist() == test["prediction"].tolist()
+    assert "Photos are blurred" in run.path("failures.html").read_text()
+
+
+@pytest.mark.parametrize("from_scenes", [False, True])
+def test_picalert_and_vispr_run_alone_with_a_split_of_the_kits_own(source_tree, from_scenes, tmp_path):
+    name, data_dir = source_tree
+    given = {"features": "published_scenes"} if from_scenes else DEMO_BACKBONE
+    if from_scenes:
+        add_scene_files(data_dir, name)
+    run = run_all(tmp_path / "run", dataset=name, data_dir=str(data_dir), **given)
+    assert counted(run) == (40, 0)
+    written = pd.read_csv(run.path("labels_splits.csv"))
+    assert written["Label 2-class"].sum() == 14  # code 1 is private
+    assert set(written["Fold 0"]) == {0, 1, 2}
+
+
+def test_a_folder_of_own_photos_runs_and_keeps_copies_together(own_photos, tmp_path):
+    first = own_photos / "private" / "IMG 1.jpg"
+    for i in range(3):
+        shutil.copy(first, own_photos / "private" / f"copy {i}.jpg")
+    (own_photos / "public" / "notes.txt").write_text("buy milk")
+    name = "写真 <b>'\"& " + "x" * 150
+    save_photo(own_photos / "public" / f"{name}.png", 123)
+    run = run_all(tmp_path / "run", dataset="folder", data_dir=str(own_photos), show_photos=True, **DEMO_BACKBONE)
+    assert counted(run) == (34, 1)
+    splits = run.read_table("splits.csv").set_index("image")["split"]
+    assert splits[["IMG 1", "copy 0", "copy 1", "copy 2"]].nunique() == 1
+    assert name in splits.index
+    assert pictures_in(run.path("01_data_splits.ipynb")) == 2  # asked for
+
+
+def test_ipd_runs_from_published_scenes_without_a_photo(scene_tree, tmp_path):
+    data_dir = tmp_path / "data"
+    shutil.copytree(scene_tree, data_dir)
+    files = sorted((data_dir / "PicAlert/scenes/batch00").glob("*.csv"))
+    files[0].unlink()
+    files[1].write_text("scene;conf\n")
+    (data_dir / "PicAlert/scenes/batch07").mkdir()
+    files[2].rename(data_dir / "PicAlert/scenes/batch07" / files[2].name)
+    text = files[3].read_text()
+    files[3].write_text(re.sub(r"airfield;[\d.]+", "airfield;1.000000", text))
+    run = run_all(tmp_path / "run", dataset="ipd", data_dir=str(data_dir), features="published_scenes")
+    assert counted(run) == (298, 2)
+    audit = run.read_table("audit.csv").set_index("image")
+    assert audit.loc[files[0].stem, "problem"] == "missing file"
+    assert audit.loc[files[1].stem, "problem"].startswith("unusable scene file")
+    assert audit.loc[files[2].stem, ["problem", "action"]].tolist() == [
+        f"in another batch folder than listed (batch00/{files[2].stem})",
+        "used",
+    ]
+    assert "clipped, as printed 0.000000 or 1.000000" in run.path("02_train.ipynb").read_text()
+    report = run.path("report.html").read_text()
+    assert "tier 2" in report
+    assert "At which image size (224 or 448)" in report
+    assert "data:image/jpeg" not in report
+    assert run.manifest["training"]["parameters"] == {"optimised": 732, "total": 732}
+    assert set(run.read_table("claims.csv").set_index("id").loc[["test-accuracy", "released-demo"], "verdict"]) == {
+        "not tested"
+    }
+
+
+def test_privacyalert_runs_from_published_scenes(privacyalert, tmp_path):
+    add_scene_files(privacyalert, "privacyalert")
+    run = run_all(
+        tmp_path / "run", dataset="privacyalert", data_dir=str(privacyalert), features="published_scenes", fold="final"
+    )
+    assert counted(run) == (22, 2)
+    assert set(run.read_table("splits.csv")["split"]) == {"train", "test"}
+
+
+def test_every_picture_of_photos_in_a_notebook_asks_whether_it_may_be_shown(tree, tmp_path):
+    calls = [
+        call
+        for notebook in sorted((ROOT / "notebooks").glob("*.ipynb"))
+        for cell in json.loads(notebook.read_text())["cells"]
+        for call in re.findall(r"plots\.plot_(?:photos|gallery|problems)\(.*\)", "".join(cell["source"]))
+    ]
+    assert len(calls) == 4
+    assert all(call.endswith("run.data_dir, run.pictures_in_notebooks)") for call in calls)
+
+
+def test_what_may_not_be_shown_in_a_notebook_is_not_opened(tmp_path, monkeypatch):
+    monkeypatch.setattr("s2p_lib.pictures.thumbnail", lambda *_: pytest.fail("opened"))
+    row = {"image": "a", "path": "a.jpg", "label": "private", "prediction": "public", "confidence": 0.9, "kind": "x"}
+    table = pd.DataFrame([row | {"top_scenes": "beach, coast, wave", "top_scene_p": "0.9, 0.8, 0.7"}])
+    for plot in (plots.plot_photos, plots.plot_problems, plots.plot_gallery):
+        plt.close(plot(table, tmp_path, "scenes"))
