@@ -81,7 +81,7 @@ def privacyalert(tmp_path) -> Path:
     table["Label 2-class"] = codes
     table["Final"] = [2 if i % 5 > 2 else 0 for i in range(24)]
     table["Fold 0"] = [(2 if i % 5 > 2 else int(i % 5 == 2)) for i in range(24)]
-    table["Original"] = [0 if i % 6 < 3 else 1 + i % 2 for i in range(24)]
+    table["Original"] = [i // 2 % 3 for i in range(24)]
     (data_dir / "curated_privacyalert" / "annotations").mkdir(parents=True)
     table.to_csv(data_dir / "curated_privacyalert" / "annotations" / "labels_splits.csv", index=False)
     for row in table.itertuples():

@@ -215,7 +215,7 @@ def test_privacyalert_codes_1_as_private_and_uses_its_original_split(privacyaler
     assert len(table) == 22
     by_name = table.set_index("image")
     assert by_name.loc["50000000002", "label"] == "private"
-    assert by_name.loc["50000000003", ["label", "split"]].tolist() == ["public", "test"]
+    assert by_name.loc["50000000003", ["label", "split"]].tolist() == ["public", "val"]
     assert problems["problem"].tolist() == ["no valid label in labels_splits.csv"] * 2
     assert by_name.loc["50000000003", "path"] == "curated_privacyalert/imgs/batch1/50000000003.png"
     assert (set(table["source"]), n_unlisted) == ({"privacyalert"}, 0)
