@@ -49,16 +49,21 @@ def audit(out: Path, parameters: tuple[tuple[str, str], ...]) -> None:
     from s2p_lib.audit import counts_by_kind
 
     given = {name: _from_here(name, value) for name, value in parameters}
+    folder, stopped = RunFolder(out.resolve()), None
     try:
         runs.run_notebooks(out, given, ("01_data_splits",))
-    except (ValueError, FileNotFoundError, runs.NotebookFailed) as error:
+    except (ValueError, FileNotFoundError) as error:
         raise click.ClickException(str(error)) from None
-    folder = RunFolder(out.resolve())
-    problems, kept = folder.read_table("audit.csv"), folder.read_table("splits.csv")
-    left_out = int((problems["action"] == "left out").sum())
-    click.echo(f"{len(kept)} of {len(kept) + left_out} photos can be used; {len(problems)} have something to be told\n")
-    click.echo(counts_by_kind(problems).to_string(index=False) if len(problems) else "no problems")
-    click.echo(f"\nWritten: {folder.path('audit.csv')}")
+    except runs.NotebookFailed as error:  # it may have told of every photo before, such as when a split has no photo
+        stopped = error
+    if folder.path("audit.csv").is_file():
+        problems = folder.read_table("audit.csv")
+        click.echo(counts_by_kind(problems).to_string(index=False) if len(problems) else "nothing to tell of any photo")
+        click.echo(f"\nWritten: {folder.path('audit.csv')}")
+    if stopped:
+        raise click.ClickException(str(stopped))
+    n_used, n_out = len(folder.read_table("splits.csv")), int((problems["action"] == "left out").sum())
+    click.echo(f"{n_used} of {n_used + n_out} photos can be used; {len(problems)} have something to be told")
 
 
 @main.command()
@@ -67,16 +72,14 @@ def audit(out: Path, parameters: tuple[tuple[str, str], ...]) -> None:
     "--run",
     "run_dir",
     type=click.Path(exists=True, file_okay=False, path_type=Path),
-    default=Path("outputs/demo"),
-    show_default=True,
-    help="Use the model of this run.",
+    help="Use the model of this run; by default of outputs/demo.",
 )
 @click.option(
     "--checkpoint",
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
     help="Use this checkpoint instead, such as a released one.",
 )
-@click.option("--trained-on", default="ipd", show_default=True, help="Dataset of a released checkpoint.")
+@click.option("--trained-on", help="Dataset of a released checkpoint: ipd or privacyalert.")
 @click.option(
     "--weights", type=click.Path(exists=True, dir_okay=False, path_type=Path), help="Backbone, if it has none."
 )
@@ -89,18 +92,22 @@ def predict(photos, run_dir, checkpoint, trained_on, weights, out) -> None:
     from s2p_lib.report import DEMO_WARNING
 
     try:
-        if trained_on not in DATASETS:
+        if trained_on not in (None, *DATASETS):
             raise ValueError(f"--trained-on {trained_on!r} is unknown; allowed: {', '.join(DATASETS)}")
+        if out is not None and not out.resolve().parent.is_dir():
+            raise FileNotFoundError(f"--out {out}: there is no folder {out.resolve().parent}")
         paths = predicting.find_photos(photos)
+        run_folder = RunFolder((run_dir or Path("outputs/demo")).resolve())
         if checkpoint is not None:
-            model, transform = s2p.load_checkpoint(checkpoint, "resnet50", None, weights, DATASETS[trained_on].codes)
+            codes = trained_on and DATASETS[trained_on].codes
+            model, transform = s2p.load_checkpoint(checkpoint, "resnet50", None, weights, codes)
         else:
-            model, transform = predicting.model_of_run(RunFolder(run_dir.resolve()), weights)
+            model, transform = predicting.model_of_run(run_folder, weights)
         table = predicting.predict_photos(paths, model, transform, s2p.choose_device())
     except (ValueError, OSError) as error:
         raise click.ClickException(str(error)) from None
     click.echo(predicting.describe(table))
-    if checkpoint is None and RunFolder(run_dir.resolve()).is_demo:
+    if checkpoint is None and run_folder.is_demo:
         click.echo(DEMO_WARNING)
     if out is not None:
         table.to_csv(out, index=False)

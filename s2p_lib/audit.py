@@ -177,7 +177,7 @@ def problems_of_copies(copies: pd.DataFrame) -> pd.DataFrame:
 
 def problems_of_near_copies(near: pd.DataFrame) -> pd.DataFrame:
     """One problems row per photo of ``near_copies``; they are used, as in the released code."""
-    which = near["nearest"] + " (" + near["bits"].astype(str) + " of 64 bits differ)"
+    which = near["nearest"].str.replace(";", ",") + " (" + near["bits"].astype(str) + " of 64 bits differ)"
     problem = "nearly the same as another photo: " + which + _whereabouts(near, "group")
     return near.assign(problem=problem, action="used")[PROBLEM_COLUMNS]
 
@@ -243,7 +243,7 @@ def _by_kind(problems: pd.DataFrame) -> pd.DataFrame:
 
 
 class Audited(NamedTuple):
-    """``samples`` that can be used, each in a split; ``problems``, one row per image; copies as of ``find_copies`` and
+    """``samples`` that can be used; ``problems``, one row per image; copies as of ``find_copies`` and
     ``near_copies``.
     """
 
@@ -253,19 +253,21 @@ class Audited(NamedTuple):
     near: pd.DataFrame
 
 
-def finish(listing: Listing, audit: pd.DataFrame, fold: int | str) -> Audited:
-    """Put together what a dataset lists and what ``audit_photos`` found.
-
-    A dataset without a split of its own gets that of ``grouped_splits``, so that no copy of a training photo is tested.
-    """
+def put_together(listing: Listing, audit: pd.DataFrame) -> Audited:
+    """What a dataset lists and what ``audit_photos`` found; a split is not made here, see ``with_split``."""
     samples, unreadable = leave_out_unreadable(listing.samples, audit)
-    if samples["split"].isna().all():
-        groups = samples["image"].map(copy_groups(audit))
-        samples = samples.assign(split=grouped_splits(samples["label"], groups, fold).to_numpy())
     exact, near = find_copies(samples, audit), near_copies(samples, audit)
     problems = [listing.problems, unreadable, problems_of_notes(samples, audit)]
     problems += [problems_of_copies(exact), problems_of_near_copies(near)]
     return Audited(samples, one_row_per_image(problems), exact, near)
+
+
+def with_split(listing: Listing, samples: pd.DataFrame, audit: pd.DataFrame, fold: int | str) -> pd.DataFrame:
+    """``samples``, in a split by ``grouped_splits`` if the dataset has none; copies stay together."""
+    if listing.has_split:
+        return samples
+    groups = samples["image"].map(copy_groups(audit))
+    return samples.assign(split=grouped_splits(samples["label"], groups, fold).to_numpy())
 
 
 def count_copies(audited: Audited) -> pd.DataFrame:

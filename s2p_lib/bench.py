@@ -32,7 +32,7 @@ from s2p_lib import (
 from s2p_lib import model as s2p
 from s2p_lib.config import Settings
 from s2p_lib.photos import UNREADABLE, open_photo
-from s2p_lib.run import peak_memory_bytes
+from s2p_lib.run import peak_memory_bytes, run_notebooks
 from s2p_lib.run_folder import ROOT, RunFolder
 
 HEAD_PHOTOS, HEAD_EPOCHS = 20_000, 117  # about IPD's training part; the card's number of epochs
@@ -94,23 +94,28 @@ def _reading(data_dir: Path) -> list[dict]:
 
 
 def _ipd_size() -> list[dict]:
-    """Labels and made scene files of IPD's size (34,562): the samples table, and the files read for the first time."""
+    """Labels and made scene files of IPD's size (34,562): listed, read, and through all six notebooks."""
     with tempfile.TemporaryDirectory() as folder:
-        data_dir = made_scenes.make_scene_tree(folder)
+        data_dir = made_scenes.make_scene_tree(Path(folder) / "data")
+        run = RunFolder(Path(folder) / "run")
         found = {}
 
         def list_samples() -> None:
             found["samples"] = datasets.read("ipd", data_dir, features="published_scenes").samples
 
-        def read(cache: str) -> None:
-            published_scenes.read_published_scenes(found["samples"], data_dir, data_dir / cache, os.cpu_count())
+        def read() -> None:
+            published_scenes.read_published_scenes(found["samples"], data_dir, data_dir / "cache", os.cpu_count())
 
-        list_s, first_s, again_s = _seconds(list_samples), _seconds(lambda: read("c")), _seconds(lambda: read("c"))
-        n = len(found["samples"])
+        list_s, first_s, again_s = _seconds(list_samples), _seconds(read), _seconds(read)
+        run_notebooks(run.dir, {"dataset": "ipd", "data_dir": str(data_dir), "features": "published_scenes"})
+        manifest, n = run.manifest, len(found["samples"])
+    peak = max(stage["peak_memory_bytes"] for stage in manifest["stages"].values())
     return [
         _row(f"samples table of {n:,} photos", list_s, "s"),
         _row(f"published scene files of {n:,} photos, read for the first time", first_s, "s"),
         _row("the same from the cache", again_s, "s"),
+        _row(f"all notebooks on made scene files of {n:,} photos", manifest["run"]["total_s"], "s"),
+        _row("peak memory of a process in that run", peak / 1e6, "MB"),
     ]
 
 

@@ -254,13 +254,14 @@ def _metric(name: str) -> Callable[[dict], Judged]:
 
 
 def _released_demo(facts: dict) -> Judged:
-    counts = facts["released_demo"]
-    if counts.get("not run", 0):
-        lacks = "needs the released checkpoint and the nine photos (tier 1): s2p fetch checkpoints demo-photos"
-        return Judged("", NOT_TESTED, lacks)
-    n, n_wrong = counts.get("holds", 0), counts.get("contradicted", 0)
-    why = "predictions of the released checkpoint on the nine photos of the released demo, joined by image name"
-    return Judged(f"{n} of {n + n_wrong}", CONTRADICTED if n_wrong else HOLDS, why)
+    n, n_wrong, n_not_run = (facts["released_demo"].get(name, 0) for name in ("holds", "contradicted", "not run"))
+    measured = f"{n} of {n + n_wrong}" if n + n_wrong else ""
+    if n_wrong:
+        return Judged(measured, CONTRADICTED, f"{n_wrong} of the released demo's predictions come out otherwise")
+    if n_not_run:
+        lacks = f"{n_not_run} of nine not run: needs the released checkpoint and the photos (tier 1)"
+        return Judged(measured, NOT_TESTED, f"{lacks}: s2p fetch checkpoints demo-photos")
+    return Judged(measured, HOLDS, "the released checkpoint on the nine photos of its demo, joined by image name")
 
 
 def _not_the_cards_experiment(facts: dict) -> Judged:

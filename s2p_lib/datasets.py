@@ -9,6 +9,7 @@ problems table: ``image``, ``path``, ``problem``, ``action``.
 import json
 import os
 import posixpath
+import re
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -28,7 +29,9 @@ from s2p_lib.samples import (
     SPLIT_CODES,
     SPLITS,
     bare_name,
+    check_own_fold,
     fold_column,
+    printable,
 )
 
 FEATURES = ("photos", "published_scenes")
@@ -100,13 +103,14 @@ DATASETS = {
 
 class Listing(NamedTuple):
     """What ``read`` found: ``samples`` and ``problems`` (see the module), ``labels`` (image, label, split of every row
-    of the label file, invalid ones as NaN), and the number of files that no label file names.
+    of the label file, invalid ones as NaN), the number of files that no label file names, and whether there is a split.
     """
 
     samples: pd.DataFrame
     problems: pd.DataFrame
     labels: pd.DataFrame
     n_unlisted: int
+    has_split: bool
 
 
 def read(dataset: str, data_dir: str | Path, fold: int | str | None = None, features: str = "photos") -> Listing:
@@ -120,7 +124,7 @@ def read(dataset: str, data_dir: str | Path, fold: int | str | None = None, feat
     data_dir = Path(data_dir)
     fold = DATASETS[dataset].fold if fold is None else fold
     if dataset == "folder":
-        return _read_folder(data_dir)
+        return _read_folder(data_dir, fold)
     label_file = label_file_of(dataset, data_dir)
     labels = _read_labels(label_file, fold, DATASETS[dataset].codes)
     _check_coding(dataset, labels, label_file)
@@ -131,10 +135,11 @@ def read(dataset: str, data_dir: str | Path, fold: int | str | None = None, feat
         listed = _listed_by_labels(dataset, label_file)
     if features == "published_scenes":  # a scene file has its photo's name, whatever the photo's extension
         listed["listed"] = [path and path.rpartition("/")[0] + "/" + bare_name(path) for path in listed["listed"]]
-    located = [
-        _locate(of_source, _files_of(str(source), data_dir, features, of_source), data_dir)
-        for source, of_source in listed.groupby("source", sort=False)
-    ]
+    by_source = dict(iter(listed.groupby("source", sort=False)))
+    files = {source: _files_of(source, data_dir, features, of_source) for source, of_source in by_source.items()}
+    if not any(of_source.root.is_dir() for of_source in files.values()):
+        raise FileNotFoundError(_no_files(next(iter(by_source)), data_dir, features, files))
+    located = [_locate(of_source, files[source], data_dir) for source, of_source in by_source.items()]
     places = pd.concat([places for places, _ in located])
     if places["note"].astype(str).str.startswith("missing file").all():
         _must_share_names(labels["image"], [], label_file, f"the folder(s) of {features}")
@@ -205,7 +210,7 @@ def published_folds(dataset: str, data_dir: str | Path) -> pd.DataFrame:
     photos are those of the first fold).
     """
     path = None if dataset == "folder" else label_file_of(dataset, data_dir)
-    columns = [] if path is None else [c for c in _read_csv(path).columns if c.startswith("Fold ")]
+    columns = [] if path is None else [c for c in _read_csv(path).columns if re.fullmatch(r"Fold \d+", c)]
     tables = {c: _read_labels(path, int(c.split()[1]), DATASETS[dataset].codes).dropna() for c in columns}
     first_test = None
     rows = []
@@ -230,7 +235,7 @@ def _count(table: pd.DataFrame, part: str, column: str | None, label: str) -> in
 def _read_csv(path: Path) -> pd.DataFrame:
     """Every cell as text; ValueError that names the file if it is no CSV table."""
     try:
-        return pd.read_csv(path, dtype=str, keep_default_na=False)
+        return pd.read_csv(path, dtype=str, keep_default_na=False, index_col=False)
     except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError) as error:
         raise ValueError(f"{path} is no CSV table in UTF-8: {error}") from None
 
@@ -242,9 +247,11 @@ def _read_labels(path: Path, fold: int | str, codes: Mapping[int, str]) -> pd.Da
     """
     table = _read_csv(path)
     needed = ["Image Name", "Label 2-class"]
-    has_split = any(c.startswith(("Fold ", "Final", "Original")) for c in table.columns)
+    has_split = any(re.fullmatch(r"Fold \d+|Final|Original", c) for c in table.columns)
     if has_split:
         needed.append(fold_column(fold))
+    else:
+        check_own_fold(fold)
     missing = [column for column in needed if column not in table.columns]
     if missing:
         raise ValueError(
@@ -260,9 +267,9 @@ def _read_labels(path: Path, fold: int | str, codes: Mapping[int, str]) -> pd.Da
 
 
 def _codes(table: pd.DataFrame, column: str, allowed: list[int], path: Path) -> pd.Series:
-    """The column as numbers (``1.0`` is 1); ValueError for the first that is not one of ``allowed``."""
+    """The column as numbers (``1.0`` is 1), NaN where it is empty; ValueError for the first that is not ``allowed``."""
     codes = pd.to_numeric(table[column], errors="coerce")
-    wrong = table.loc[~codes.isin(allowed), ["Image Name", column]]
+    wrong = table.loc[~codes.isin(allowed) & (table[column].str.strip() != ""), ["Image Name", column]]
     if len(wrong):
         image, value = wrong.iloc[0]
         raise ValueError(
@@ -337,12 +344,13 @@ def _read_photo_index(path: Path) -> pd.DataFrame:
     _must_be_unique_names(table["image"], path)
     for image, listed in zip(table["image"], table["listed"]):
         _must_stay_inside(listed, image, path)
-    table["folder"] = table["source"].map({name: (entry or {}).get("data_dir") for name, entry in datasets.items()})
+    folders = {name: entry.get("data_dir") for name, entry in datasets.items() if isinstance(entry, dict)}
+    table["folder"] = table["source"].map({name: f for name, f in folders.items() if isinstance(f, str)})
     return table.assign(source=table["source"].str.lower())
 
 
 def _must_stay_inside(listed: str, image: str, path: Path) -> None:
-    parts = PurePosixPath(listed)
+    parts = PurePosixPath(listed.replace("\\", "/"))
     if parts.is_absolute() or ".." in parts.parts:
         raise ValueError(f"{path}: the path {listed!r} of image {image} leaves its dataset folder; refused.")
 
@@ -363,14 +371,14 @@ def _listed_by_labels(dataset: str, label_file: Path) -> pd.DataFrame:
 
 
 class _Files:
-    """The files in the batch folders below ``root``, by name without extension."""
+    """The files in ``root`` and its batch folders, by name without extension; none if there is no such folder."""
 
     def __init__(self, root: Path):
         self.root, self.by_name = root, defaultdict(list)
-        for batch in sorted(_entries(root), key=lambda entry: entry.name):
-            if batch.is_dir():
-                for name in sorted(entry.name for entry in _entries(batch.path)):
-                    self.by_name[bare_name(name)].append(f"{batch.name}/{name}")
+        for entry in sorted(_entries(root), key=lambda entry: entry.name) if root.is_dir() else ():
+            inside = sorted(f"{entry.name}/{file.name}" for file in _entries(entry.path)) if entry.is_dir() else []
+            for path in inside or [entry.name]:
+                self.by_name[bare_name(path)].append(path)
 
 
 def _entries(folder: Path | str) -> Iterator[os.DirEntry]:
@@ -381,8 +389,8 @@ def _entries(folder: Path | str) -> Iterator[os.DirEntry]:
 def _files_of(source: str, data_dir: Path, features: str, entries: pd.DataFrame) -> _Files:
     """The photos, or published scene files, of one source.
 
-    The sibling folder is preferred to the one written in the photo index, which is often a path of the authors'
-    machine, and must not point a moved dataset back to its old place.
+    The folder in ``data_dir`` is preferred to the one written in the photo index, which is often a path of the
+    authors' machine, and must not point a moved dataset back to its old place.
     """
     known = SOURCES.get(source, Source((f"curated_{source}",), source))
     if features == "published_scenes":
@@ -390,24 +398,27 @@ def _files_of(source: str, data_dir: Path, features: str, entries: pd.DataFrame)
     else:
         folders = [data_dir / name / "imgs" for name in known.photo_folders]
         folders += [Path(folder) / "imgs" for folder in entries["folder"].dropna().unique()]
-    for folder in folders:
-        if folder.is_dir():
-            return _Files(folder)
-    raise FileNotFoundError(_no_files(source, data_dir, features, folders))
+    return _Files(next((folder for folder in folders if folder.is_dir()), folders[0]))
 
 
-def _no_files(source: str, data_dir: Path, features: str, folders: list[Path]) -> str:
-    what = "scene files" if features == "published_scenes" else "photos"
-    if features == "published_scenes":
+def _no_files(source: str, data_dir: Path, features: str, files: Mapping[str, _Files]) -> str:
+    """What to say if no source has a folder of photos (or scene files)."""
+    scenes = features == "published_scenes"
+    roots = [of_source.root for of_source in files.values()]
+    scene_folder = SOURCES.get(source, Source((), source)).scene_folder
+    if scenes:
         hint = f"Get them with: s2p fetch scenes --into {data_dir}"
-    elif (data_dir / SOURCES.get(source, Source((), source)).scene_folder / "scenes").is_dir():
+    elif (data_dir / scene_folder / "scenes").is_dir():
         hint = "Its published scene probabilities are there: use them with -p features published_scenes."
     else:
         hint = "Get the photos, or work without them: s2p fetch scenes, then -p features published_scenes."
-    near = _nested(folders[0], "imgs" if what == "photos" else "scenes")
+    near = _nested(roots[0], "scenes" if scenes else "imgs")
+    if not near and (inside := next(iter(sorted(data_dir.glob(f"*/{roots[0].parent.name}/{roots[0].name}"))), None)):
+        near = f"There is {inside}: move {inside.parent} up into {data_dir}. "
     return (
-        f"no {what} of {source!r}: none of {', '.join(map(str, folders))} is a folder. data_dir must be the parent "
-        f"folder of the curated_* folders and, for published scenes, of PicAlert, VISPR, PrivacyAlert. {near}{hint}"
+        f"no {'scene files' if scenes else 'photos'}: none of {', '.join(map(str, roots))} is a folder. data_dir must "
+        "be the parent folder of the curated_* folders and, for published scenes, of PicAlert, VISPR, PrivacyAlert. "
+        f"{near}{hint}"
     )
 
 
@@ -437,7 +448,7 @@ def _place(image: str, listed: str | None, files: _Files) -> tuple[str | None, s
     if not here and len(places) == 1:
         return places[0], f"{ELSEWHERE} ({listed})"
     if not here:
-        return None, f"missing file; that name is in: {', '.join(places)}" if places else "missing file"
+        return None, f"missing file, that name is in: {', '.join(places)}" if places else "missing file"
     others = ", ".join(p for p in places if p != here[0])
     if listed and here[0] != listed and listed.lower().endswith(EXTENSIONS):
         return here[0], f"{OTHER_EXTENSION} ({listed})"
@@ -471,21 +482,24 @@ def _joined(labels: pd.DataFrame, places: pd.DataFrame, n_unlisted: int, label_f
     table["action"] = np.where(usable, "used", "left out")
     samples = table.loc[usable, SAMPLE_COLUMNS].reset_index(drop=True)
     problems = table.loc[table["problem"].notna(), PROBLEM_COLUMNS].reset_index(drop=True)
-    return Listing(samples, problems, labels, n_unlisted)
+    return Listing(samples, problems, labels, n_unlisted, has_split)
 
 
 # Folders of own photos
 
 
-def _read_folder(data_dir: Path) -> Listing:
+def _read_folder(data_dir: Path, fold: int | str) -> Listing:
     """Own photos: sub-folders ``private/`` and ``public/``, or ``labels.csv`` with image and label (by name)."""
+    n_unlisted = 0
     if (data_dir / OWN_LABEL_FILE).is_file():
-        table = _read_own_labels(data_dir)
+        table = _read_own_labels(data_dir, fold)
     elif all((data_dir / label).is_dir() for label in CLASSES):
-        table = pd.DataFrame(
-            [(file.relative_to(data_dir).as_posix(), label) for label in CLASSES for file in _walk(data_dir / label)],
-            columns=["path", "label"],
-        )
+        files = [
+            (file.relative_to(data_dir).as_posix(), label) for label in CLASSES for file in _walk(data_dir / label)
+        ]
+        photos = [(path, label) for path, label in files if _looks_like_photo(path)]
+        n_unlisted = len(files) - len(photos)
+        table = pd.DataFrame(photos, columns=["path", "label"])
     else:
         there = ", ".join(sorted(p.name for p in data_dir.iterdir())[:8]) if data_dir.is_dir() else "nothing"
         raise FileNotFoundError(
@@ -494,26 +508,35 @@ def _read_folder(data_dir: Path) -> Listing:
         )
     if table.empty:
         raise ValueError(f"{data_dir} holds no photo. Put photos into private/ and public/.")
-    names = table["path"].map(lambda path: bare_name(PurePosixPath(path).name))
+    if "split" not in table:
+        check_own_fold(fold)
+    names = table["path"].map(bare_name)
     doubled = names.duplicated(keep=False)
-    table["image"] = names.mask(doubled, table["path"].str.replace("[/.]", "_", regex=True))
+    table["image"] = names.mask(doubled, table["path"].str.replace("[/.]", "_", regex=True)).map(printable)
     _must_be_unique_names(table["image"], data_dir)
-    table["note"] = np.where(doubled, RENAMED, None)
-    is_photo = table["path"].str.lower().str.endswith(EXTENSIONS)
-    table["note"] = table["note"].where(is_photo, "not an image: its extension is none of a photo's")
     exists = [(data_dir / path).is_file() for path in table["path"]]
-    table["note"] = table["note"].where(exists, "missing file").astype(object)
+    note = pd.Series(np.where(doubled, RENAMED, None), dtype=object)
+    note = note.where(
+        table["path"].map(printable) == table["path"], "file name is not UTF-8, rename the file to use it"
+    )
+    table["note"] = note.where(exists, "missing file")
+    table["path"] = table["path"].map(printable)
     columns = ["image", "label", "split"] if "split" in table else ["image", "label"]
     places = table.assign(source="folder")[["image", "source", "path", "note"]]
-    return _joined(table[columns], places, 0, OWN_LABEL_FILE)
+    return _joined(table[columns], places, n_unlisted, OWN_LABEL_FILE)
+
+
+def _looks_like_photo(path: str) -> bool:
+    name = posixpath.basename(path)
+    return name.lower().endswith(EXTENSIONS) and not name.startswith(".")  # macOS leaves ._x.jpg beside x.jpg
 
 
 def _walk(folder: Path) -> Iterator[Path]:
     return (file for file in sorted(folder.rglob("*")) if file.is_file())
 
 
-def _read_own_labels(data_dir: Path) -> pd.DataFrame:
-    """Columns path, label and, if it is there, split of ``labels.csv``."""
+def _read_own_labels(data_dir: Path, fold: int | str) -> pd.DataFrame:
+    """Columns path, label and, if it is there, split of ``labels.csv``; for fold ``final`` val is train."""
     file = data_dir / OWN_LABEL_FILE
     table = _read_csv(file)
     if missing := [column for column in ("image", "label") if column not in table]:
@@ -527,6 +550,11 @@ def _read_own_labels(data_dir: Path) -> pd.DataFrame:
             )
     for path in table["image"]:
         _must_stay_inside(path, path, file)
+    table["image"] = table["image"].str.replace("\\", "/").map(posixpath.normpath)
+    if "split" in table:
+        if fold not in (0, "final"):
+            raise ValueError(f"fold={fold!r}: {file} has one split of its own; allowed are 0 and final (val is train)")
+        table["split"] = table["split"].replace("val", "train") if fold == "final" else table["split"]
     if (doubled := table["image"].duplicated()).any():
         some = ", ".join(table.loc[doubled, "image"].head(3))
         raise ValueError(f"{file} names {doubled.sum()} photo(s) more than once: {some}. Keep one row for each.")

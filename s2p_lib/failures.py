@@ -25,10 +25,9 @@ def failures_table(
     """Misclassified rows of ``predictions``, the most confident first, with outcome, confidence and scenes.
 
     ``predictions`` has the columns of predictions.csv, row i belonging to ``scene_logits[i]``. Added columns:
-    outcome, confidence (probability of the predicted class), top_scenes (the three highest scene logits),
-    top_scene_p (their sigmoids) and
-    reasons (the three scenes that moved the decision most the way it went; ``no x`` where scene x moved it by a
-    logit below its mean, that is by seeming less present than usual).
+    outcome, confidence (probability of the predicted class), top_scenes (the three highest scene logits), top_scene_p
+    (their sigmoids) and reasons (the three scenes that moved the decision most the way it went; ``no x`` where scene x
+    moved it by a logit below its mean, that is by seeming less present than usual).
     """
     table = predictions.assign(outcome=outcomes(predictions["label"], predictions["prediction"]))
     p_private = table["p_private"].to_numpy()

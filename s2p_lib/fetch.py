@@ -160,6 +160,10 @@ class Fetcher:
         if entry and path.exists():
             what_next = f"Move it away and call again; or, if it is right, remove its entry from {CHECKSUMS}."
             must_match(path, f"sha256:{entry['sha256']}", "when it was first fetched", what_next)
+            if entry["checksum"] == FIRST_SEEN and file.record:  # its record did not answer then; it may now
+                expected, kind = self._expected(file, None)
+                must_match(path, expected, kind, "Move it away, remove its entry, and call again.")
+                entry = self._record(file, entry | {"checksum": kind})
         else:
             entry = self._get(file, path, entry)
         if path.suffix == ".zip" and not self._is_unpacked(entry):
@@ -188,7 +192,12 @@ class Fetcher:
         if file.sha256 and file.sha256 != found:
             print(f"{file.name}: its sha256 {found} is not the kit's {file.sha256}; the record's own checksum wins")
         if expected is None:
-            print(f"{file.name}: no checksum is published; its sha256 {found} is recorded and held from now on")
+            why = (
+                "the record does not answer, so its checksum is not known"
+                if file.record
+                else "no checksum is published"
+            )
+            print(f"{file.name}: {why}; its sha256 {found} is recorded and held from now on")
         new = {"sha256": found, "size": path.stat().st_size, "checksum": kind, "source": source}
         return self._record(file, new)
 
@@ -205,7 +214,9 @@ class Fetcher:
         local = [str(self.from_dir / file.name)] if self.from_dir else []
         mirrors = [f"{mirror}/{file.name}" for mirror in self.mirrors]
         problems = []
-        for source in [*local, *mirrors, *file.addresses()]:
+        # What comes over plain http could be changed on its way, so it must be held to a checksum.
+        addresses = [a for a in file.addresses() if expected or not a.startswith(AUTHORS_SITE)]
+        for source in [*local, *mirrors, *addresses]:
             for _ in range(1 if source in local else 2):
                 try:
                     pooch.retrieve(source, expected, path.name, path.parent, downloader=self._downloader(file, path))
@@ -242,9 +253,12 @@ class Fetcher:
 
     def _entries(self) -> dict:
         try:
-            return self.folder.read_json(CHECKSUMS) if self.folder.path(CHECKSUMS).is_file() else {}
+            entries = self.folder.read_json(CHECKSUMS) if self.folder.path(CHECKSUMS).is_file() else {}
         except ValueError as error:
             raise NotFetched(f"{self.folder.path(CHECKSUMS)} is damaged ({error}); mend or remove it") from None
+        if not isinstance(entries, dict) or not all(isinstance(e, dict) and "sha256" in e for e in entries.values()):
+            raise NotFetched(f"{self.folder.path(CHECKSUMS)} is not as this kit writes it; mend or remove it")
+        return entries
 
     def _record(self, file: Published, entry: dict) -> dict:
         self.folder.write_json(CHECKSUMS, self._entries() | {file.place: entry})

@@ -48,6 +48,8 @@ def fetch_photos(
     folder, listed = _find_photos(report.dir, dataset, url_list)
     name = f"photos_{dataset}.csv"
     before = report.read_table(name) if report.path(name).is_file() else pd.DataFrame(columns=PHOTO_COLUMNS)
+    if not set(PHOTO_COLUMNS) <= set(before.columns):
+        raise ValueError(f"{report.path(name)} is not the table of an earlier call; move it away and call again")
     gone = {} if again else before[before["status"] == "gone"].set_index("url")["reason"].to_dict()
     table = _plan_photos(listed, folder / "imgs", gone)
     todo = progress(table.index[table["reason"] == NOT_TRIED], desc=f"photos of {dataset}", unit="photo")

@@ -250,16 +250,22 @@ def load_checkpoint(
     backbone: str,
     image_size: int | None = None,
     weights: str | Path | None = None,
-    codes: Mapping[int, str] = PRIVATE_IS_0,
+    codes: Mapping[int, str] | None = None,
 ) -> tuple[S2P, transforms.Compose | None]:
     """A trained model and its transform from a checkpoint in the released format.
 
     If it holds a head alone, the backbone is that of ``weights``, or the one that the kit brings. ``codes`` are the
-    label codes of the dataset that it was trained on, which order its privacy logits unless the file has ``classes``.
-    In the model that is returned private is always first.
+    label codes of the dataset that it was trained on: they order its privacy logits, unless the file has ``classes`` as
+    the kit's own do. In the model that is returned private is always first. ValueError if neither tells the order.
     """
     content = read_checkpoint(path)
-    head = _in_order(content["net"], content.get("classes", (codes[0], codes[1])))
+    if codes is None and "classes" not in content:
+        raise ValueError(
+            f"{path} does not say which privacy logit is private, as released checkpoints do not. Say which dataset it "
+            "was trained on (--trained-on, or the parameter init_trained_on): ipd (private first) or privacyalert "
+            "(public first)"
+        )
+    head = _in_order(content["net"], content.get("classes") or (codes[0], codes[1]))
     head = {name.removeprefix("scene_to_privacy_layer."): tensor for name, tensor in head.items()}
     weights = path if holds_backbone(path) else weights
     model, transform = load_s2p(backbone, weights, image_size, use_bce=len(head["bias"]) == 1)

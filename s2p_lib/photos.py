@@ -2,6 +2,7 @@
 
 import hashlib
 import re
+import struct
 import warnings
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
@@ -26,7 +27,10 @@ OTHER_FORMATS = {
 }
 
 # What Pillow's decoders raise on damaged files.
-UNREADABLE = (OSError, SyntaxError, ValueError, EOFError, Image.DecompressionBombError)
+UNREADABLE = (
+    *(OSError, SyntaxError, ValueError, TypeError, EOFError, LookupError, ArithmeticError, MemoryError, struct.error),
+    Image.DecompressionBombError,
+)
 
 # The audit lists such photos. Set once: catch_warnings around each photo would not be safe in threads.
 warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
@@ -41,8 +45,8 @@ def open_image(source: str | Path | BinaryIO) -> Image.Image:
 def open_photo(path: str | Path) -> Image.Image:
     """The photo as RGB, fully decoded; EXIF orientation is ignored, as in the released loader.
 
-    Raises OSError (missing, empty, truncated, not a photo) or Image.DecompressionBombError (over 179 million
-    pixels), or another of ``UNREADABLE`` for a damaged file.
+    Pillow itself turns a TIFF upright, there too. Raises OSError (missing, empty, truncated, not a photo),
+    Image.DecompressionBombError (over 179 million pixels) or another of ``UNREADABLE`` for a damaged file.
     """
     with open_image(path) as image:
         return image.convert("RGB")
@@ -53,8 +57,7 @@ def open_with_notes(source: BinaryIO) -> tuple[Image.Image, list[str]]:
     with open_image(source) as image:
         stored = str(image.tile)  # known only until the pixels are decoded
         image.load()
-        # From RGB to RGB it would only copy, at a fifth of the cost of decoding. A JPEG has no frames to count, which
-        # could lose the decoded one.
+        # From RGB to RGB it would only copy. Elsewhere the copy is needed: counting frames can lose the decoded one.
         photo = image if (image.format, image.mode) == ("JPEG", "RGB") else image.convert("RGB")
         return photo, list(_notes(image, stored))
 
@@ -126,7 +129,9 @@ def problem_of(path: Path, error: Exception) -> str:
     text = str(error).replace(str(path), path.name).replace("; ", ", ")  # "; " stands between two problems
     if "truncated" in text.lower():
         return "truncated"
-    is_unsupported = any(word in text.lower() for word in ("unsupported", "not supported", "raw mode"))
+    is_unsupported = not isinstance(error, TypeError) and any(
+        word in text.lower() for word in ("unsupported", "not supported", "raw mode")
+    )
     return f"unsupported mode: {text}" if is_unsupported else f"damaged: {text}"
 
 

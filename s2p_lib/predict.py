@@ -10,7 +10,7 @@ import torch
 from s2p_lib.model import NO_BACKBONE, S2P, SCENES, load_checkpoint, log_odds_of_private
 from s2p_lib.photos import UNREADABLE, open_photo, problem_of
 from s2p_lib.run_folder import RunFolder
-from s2p_lib.samples import CLASSES, EXTENSIONS, PUBLIC_IS_0, bare_name
+from s2p_lib.samples import CLASSES, EXTENSIONS, PUBLIC_IS_0, bare_name, printable
 from s2p_lib.scene_logits import BATCH_SIZE, on_device, scenes_in_parts
 from s2p_lib.training import predict
 
@@ -53,10 +53,17 @@ def model_of_run(run: RunFolder, weights: Path | None = None) -> tuple[S2P, obje
     """The trained model of a finished run and its transform.
 
     A run on published scene probabilities has a head alone; ``weights`` gives it a ResNet-50 to look at photos with.
+    Raises FileNotFoundError for a folder without a trained model, ValueError for a head without ``weights``.
     """
     checkpoint = run.path("checkpoint.pth")
-    if not checkpoint.is_file():
-        raise FileNotFoundError(f"{run.dir} holds no checkpoint.pth; make a run: s2p run --out {run.dir}")
+    if not checkpoint.is_file() or "parameters" not in run.manifest:
+        raise FileNotFoundError(f"{run.dir} holds no trained model of a run; make one: s2p run --out {run.dir}")
+    if run.backbone == NO_BACKBONE and weights is None:
+        raise ValueError(
+            f"the model of {run.dir} was trained on published scene probabilities and cannot see photos. Give it a "
+            "ResNet-50: --weights resnet50_places365.pth.tar. The image size behind those probabilities is not known, "
+            "so its predictions are a guess"
+        )
     backbone = "resnet50" if run.backbone == NO_BACKBONE else run.backbone
     return load_checkpoint(checkpoint, backbone, run.parameter("image_size"), weights)
 
@@ -71,7 +78,12 @@ def predict_photos(paths: Sequence[Path], model: S2P, transform, device: str = "
     weight, _ = log_odds_of_private(model.scene_to_privacy_layer)
     rows = []
     for path, logits, problem in _scene_logits(paths, model, transform, device):
-        row = {"image": bare_name(path.name), "path": str(path), "p_private": None, "prediction": None}
+        row = {
+            "image": printable(bare_name(path.name)),
+            "path": printable(str(path)),
+            "p_private": None,
+            "prediction": None,
+        }
         row["problem"] = problem
         if problem is None:
             row["p_private"] = float(predict(model.scene_to_privacy_layer, logits[None])[0])
@@ -124,14 +136,17 @@ def check_released_demo(data_dir: str | Path, device: str = "cpu") -> tuple[pd.D
     ``contradicted`` or ``not run``. Needs ``DEMO_CHECKPOINT`` and ``DEMO_PHOTOS`` below ``data_dir``.
     """
     rows = pd.DataFrame([(i, name, p) for i, (p, name) in RELEASED_DEMO.items()], columns=DEMO_COLUMNS[:3])
+    not_run = rows.assign(prediction=None, p=np.nan, difference=np.nan, verdict="not run")[DEMO_COLUMNS]
     checkpoint, folder = Path(data_dir) / DEMO_CHECKPOINT, Path(data_dir) / DEMO_PHOTOS
     there = {bare_name(path.name): path for path in sorted(folder.glob("*")) if path.suffix.lower() in EXTENSIONS}
     paths = [there[image] for image in rows["image"] if image in there]
     if not checkpoint.is_file() or not paths:
         lacks = "the released checkpoint" if not checkpoint.is_file() else "the photos"
-        table = rows.assign(prediction=None, p=np.nan, difference=np.nan, verdict="not run")[DEMO_COLUMNS]
-        return table, f"not run: {lacks} not found below {data_dir}. Get them with: s2p fetch checkpoints demo-photos"
-    model, transform = load_checkpoint(checkpoint, "resnet50", codes=PUBLIC_IS_0)
+        return not_run, f"not run: {lacks} not found below {data_dir}. Get them with: s2p fetch checkpoints demo-photos"
+    try:
+        model, transform = load_checkpoint(checkpoint, "resnet50", codes=PUBLIC_IS_0)
+    except ValueError as error:  # an optional check must not end a run
+        return not_run, f"not run: {error}"
     ours = predict_photos(paths, model, transform, device).set_index("image")
     ours["p"] = np.maximum(ours["p_private"].astype(float), 1 - ours["p_private"].astype(float))
     table = rows.join(ours[["prediction", "p"]], on="image")

@@ -230,8 +230,14 @@ class Run(RunFolder):
         self.record_inputs(*(file for file in (weights, checkpoint, self.given_file("config")) if file))
         if checkpoint is None:
             return s2p.load_s2p(self.backbone, weights, self.p.image_size, self.p.seed, self.settings.use_bce)
-        trained_on = datasets.DATASETS[self.p.init_trained_on or super().parameter("dataset")]
-        model, transform = s2p.load_checkpoint(checkpoint, self.backbone, self.p.image_size, weights, trained_on.codes)
+        trained_on = self.p.init_trained_on or self.parameter("dataset")
+        if self.p.init_trained_on is None and "classes" not in s2p.read_checkpoint(checkpoint):
+            print(
+                f"{checkpoint.name} does not say which logit is private; read as trained on {trained_on}, as this run "
+                "will be (else set init_trained_on)"
+            )
+        codes = datasets.DATASETS[trained_on].codes
+        model, transform = s2p.load_checkpoint(checkpoint, self.backbone, self.p.image_size, weights, codes)
         n_logits, wanted = model.scene_to_privacy_layer.out_features, 1 if self.settings.use_bce else 2
         if n_logits != wanted:
             raise ValueError(

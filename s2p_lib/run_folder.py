@@ -124,7 +124,12 @@ def default_backbone(dataset: str, features: str = "photos") -> str:
 
 
 def check_data_dir(dataset: str, data_dir: str | None) -> None:
-    """Raise unless ``data_dir`` is given where the kit does not make the photos itself."""
+    """Raise unless ``data_dir`` is given where the kit does not make the photos itself.
+
+    Only drawn photos may pass for the demo dataset: photos of people would be shown, and their figures waved through.
+    """
+    if dataset == "demo" and data_dir and (ROOT / data_dir).is_dir() and not (ROOT / data_dir / "demo.json").is_file():
+        raise ValueError(f"{data_dir} is not the drawn demo dataset; say what it is, for example -p dataset ipd")
     if data_dir is None and dataset != "demo":
         wanted = "the folder of your photos" if dataset == "folder" else "the parent folder of the curated_* folders"
         raise ValueError(f"dataset={dataset!r} needs data_dir: {wanted}, for example -p data_dir data")

@@ -33,6 +33,11 @@ def bare_name(name: str) -> str:
     return stem if stem and (dot + extension).lower() in (*EXTENSIONS, ".csv") else name
 
 
+def printable(text: str) -> str:
+    """The text with what no UTF-8 file can hold (from odd file names) written as ``\\udce9``."""
+    return text.encode("utf-8", "backslashreplace").decode("utf-8")
+
+
 def fold_column(fold: int | str) -> str:
     """The column of ``labels_splits.csv`` that holds the split: ``Fold 0``, ``Fold 1``, .., ``Final``, ``Original``."""
     return f"Fold {fold}" if isinstance(fold, int) else fold.capitalize()
@@ -74,14 +79,19 @@ def stratified_splits(
     return pd.DataFrame(codes, columns=["Final"] + [f"Fold {k}" for k in range(n_folds)])
 
 
+def check_own_fold(fold: int | str) -> None:
+    """Raise ValueError unless ``grouped_splits`` can make this fold."""
+    if fold not in (*range(N_FOLDS), "final"):
+        raise ValueError(f"fold={fold!r}: this dataset has no published split; the kit makes 0 to {N_FOLDS - 1}, final")
+
+
 def grouped_splits(labels: pd.Series, groups: pd.Series, fold: int | str, seed: int = SPLIT_SEED) -> pd.Series:
     """``train``, ``val`` or ``test`` for each photo, as ``stratified_splits``, with each group whole in one split.
 
     ``groups`` [N] numbers the photos that are copies of each other alike. The test part is about ``TEST_SHARE`` of the
     photos; ``fold`` is 0 to ``N_FOLDS`` - 1, or ``final`` (no val). ValueError for another fold or too few photos.
     """
-    if fold not in (*range(N_FOLDS), "final"):
-        raise ValueError(f"fold={fold!r}: this dataset has no published split; the kit makes 0 to {N_FOLDS - 1}, final")
+    check_own_fold(fold)
     labels, groups = np.asarray(labels), np.asarray(groups)
     n_parts = round(1 / TEST_SHARE)
     n_groups = {label: len(np.unique(groups[labels == label])) for label in CLASSES}
@@ -89,6 +99,7 @@ def grouped_splits(labels: pd.Series, groups: pd.Series, fold: int | str, seed: 
         raise ValueError(
             f"a split into train, val and test needs at least {n_parts} different photos of each class; there are "
             + ", ".join(f"{n} {label}" for label, n in n_groups.items())
+            + ". audit.csv tells which photos were left out, and why."
         )
     split = np.full(len(labels), "train", dtype=object)
     parts = StratifiedGroupKFold(n_parts, shuffle=True, random_state=seed).split(labels, labels, groups)

@@ -369,7 +369,9 @@ def test_copies_are_counted_by_what_differs_between_them():
 
 def finished(data_dir, dataset="ipd", fold=0) -> audit.Audited:
     listing = datasets.read(dataset, data_dir, fold)
-    return audit.finish(listing, audit.audit_photos(listing.samples, data_dir), fold)
+    checked = audit.audit_photos(listing.samples, data_dir)
+    found = audit.put_together(listing, checked)
+    return found._replace(samples=audit.with_split(listing, found.samples, checked, fold))
 
 
 def test_listing_and_audit_become_samples_and_one_table_of_problems(tree):
@@ -399,3 +401,21 @@ def test_a_dataset_without_a_split_gets_one_that_keeps_copies_together(own_photo
 
 def test_a_published_split_is_left_as_it_is(tree):
     assert finished(tree.dir).samples.equals(datasets.read("ipd", tree.dir).samples)
+
+
+def test_the_problems_are_known_before_a_split_is_made(own_photos):
+    """Else the reason why there are too few photos for a split would be lost."""
+    for file in (own_photos / "private").rglob("*.jpg"):
+        file.write_bytes(b"")
+    listing = datasets.read("folder", own_photos)
+    checked = audit.audit_photos(listing.samples, own_photos)
+    found = audit.put_together(listing, checked)
+    assert audit.counts_by_kind(found.problems).values.tolist() == [["empty file", 12, "left out"]]
+    with pytest.raises(ValueError, match=r"there are 0 private, 18 public\. audit\.csv tells"):
+        audit.with_split(listing, found.samples, checked, 0)
+
+
+def test_a_published_split_stays_published_when_no_photo_is_left(tree):
+    for i in range(12):
+        tree.photo(i).write_bytes(b"")
+    assert finished(tree.dir).samples.empty

@@ -88,7 +88,8 @@ def test_published_scene_probabilities_are_a_deviation_and_leave_questions_of_th
     [
         ({"holds": 9}, "holds", "9 of 9"),
         ({"holds": 8, "contradicted": 1}, "contradicted", "8 of 9"),
-        ({"holds": 8, "not run": 1}, "not tested", ""),
+        ({"holds": 8, "not run": 1}, "not tested", "8 of 8"),
+        ({"contradicted": 1, "holds": 3, "not run": 5}, "contradicted", "3 of 4"),
         ({"not run": 9}, "not tested", ""),
     ],
 )

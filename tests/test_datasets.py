@@ -1,3 +1,7 @@
+import json
+import os
+import shutil
+
 import pandas as pd
 import pytest
 from conftest import save_photo
@@ -210,7 +214,7 @@ def test_the_original_split_is_a_column_like_the_others(tree):
 
 
 def test_privacyalert_codes_1_as_private_and_uses_its_original_split(privacyalert):
-    table, problems, labels, n_unlisted = datasets.read("privacyalert", privacyalert)
+    table, problems, labels, n_unlisted, has_split = datasets.read("privacyalert", privacyalert)
     assert len(labels) == 24
     assert len(table) == 22
     by_name = table.set_index("image")
@@ -218,7 +222,7 @@ def test_privacyalert_codes_1_as_private_and_uses_its_original_split(privacyaler
     assert by_name.loc["50000000003", ["label", "split"]].tolist() == ["public", "val"]
     assert problems["problem"].tolist() == ["no valid label in labels_splits.csv"] * 2
     assert by_name.loc["50000000003", "path"] == "curated_privacyalert/imgs/batch1/50000000003.png"
-    assert (set(table["source"]), n_unlisted) == ({"privacyalert"}, 0)
+    assert (set(table["source"]), n_unlisted, has_split) == ({"privacyalert"}, 0, True)
 
 
 def test_privacyalert_is_found_in_the_folder_of_the_released_code_too(privacyalert):
@@ -247,8 +251,8 @@ def test_a_photo_of_privacyalert_in_another_batch_is_found(privacyalert):
 
 def test_picalert_and_vispr_alone_have_labels_but_no_split(source_tree):
     name, data_dir = source_tree
-    table, problems, labels, _ = datasets.read(name, data_dir)
-    assert (len(table), len(problems), len(labels)) == (40, 0, 40)
+    table, problems, labels, _, has_split = datasets.read(name, data_dir)
+    assert (len(table), len(problems), len(labels), has_split) == (40, 0, 40, False)
     assert table["split"].isna().all()
     by_name = table.set_index("image")["label"]
     assert (by_name["q0"], by_name["q1"]) == ("private", "public")
@@ -278,12 +282,21 @@ def test_own_photos_of_the_same_name_are_named_after_their_path(own_photos):
     assert set(problems["action"]) == {"used"}
 
 
-def test_files_that_are_no_photos_are_listed_in_a_folder_of_own_photos(own_photos):
-    (own_photos / "public" / "notes.txt").write_text("buy milk")
+def test_files_that_are_no_photos_are_only_counted_in_a_folder_of_own_photos(own_photos):
+    for name in ("notes.txt", ".DS_Store", "._IMG 1.jpg", "Thumbs.db"):
+        (own_photos / "public" / name).write_text("buy milk")
+    listing = datasets.read("folder", own_photos)
+    assert (len(listing.samples), len(listing.labels), listing.n_unlisted) == (30, 30, 4)
+    assert listing.problems.empty
+
+
+def test_a_file_name_that_no_table_can_hold_is_told(own_photos):
+    save_photo(own_photos / "public" / "a.jpg", 3)
+    os.rename(os.fsencode(own_photos / "public" / "a.jpg"), os.fsencode(own_photos / "public") + b"/caf\xe9.jpg")
     table, problems, *_ = datasets.read("folder", own_photos)
     assert len(table) == 30
-    assert problems[["image", "action"]].values.tolist() == [["notes.txt", "left out"]]
-    assert problems["problem"].str.startswith("not an image").all()
+    assert problems[["image", "action"]].values.tolist() == [[r"caf\udce9", "left out"]]
+    problems.to_csv(own_photos / "written.csv")
 
 
 def own_labels(folder, text: str) -> None:
@@ -331,7 +344,7 @@ def test_a_folder_that_holds_no_own_photos_says_what_it_needs(tmp_path):
 
 
 def test_scene_files_are_found_without_any_photo(scene_tree):
-    table, problems, labels, _ = datasets.read("ipd", scene_tree, features="published_scenes")
+    table, problems, labels, *_ = datasets.read("ipd", scene_tree, features="published_scenes")
     assert problems.empty
     assert len(table) == len(labels) == 300
     assert table["path"].str.fullmatch(r"(PicAlert|VISPR)/scenes/batch00/\w+\.csv").all()
@@ -380,9 +393,10 @@ def test_a_tree_that_was_unzipped_twice_is_explained(tree):
 
 
 def test_photos_that_were_unzipped_twice_are_explained(tree):
-    folder = tree.dir / "curated_picalert"
-    (folder / "curated_picalert").mkdir()
-    (folder / "imgs").rename(folder / "curated_picalert" / "imgs")
+    for name in ("curated_picalert", "curated_vispr"):
+        folder = tree.dir / name
+        (folder / name).mkdir()
+        (folder / "imgs").rename(folder / name / "imgs")
     with pytest.raises(FileNotFoundError, match="unzipped twice: move the content"):
         datasets.read("ipd", tree.dir)
 
@@ -438,3 +452,83 @@ def test_made_scene_files_have_ipds_proportions(scene_tree):
     assert (listing.samples["label"] == "private").mean() == pytest.approx(11_211 / 34_562, abs=0.005)
     test = listing.samples[listing.samples["split"] == "test"]
     assert (test["label"] == "private").mean() == pytest.approx(1 / 3, abs=0.01)
+
+
+def test_scene_files_in_a_folder_of_their_archives_name_are_explained(scene_tree, tmp_path):
+    shutil.copytree(scene_tree, tmp_path / "data")
+    for name in ("PicAlert", "VISPR"):
+        (tmp_path / "data" / f"scenes_{name}").mkdir()
+        (tmp_path / "data" / name).rename(tmp_path / "data" / f"scenes_{name}" / name)
+    with pytest.raises(FileNotFoundError, match=r"There is .*scenes_(PicAlert|VISPR).*move .* up into"):
+        datasets.read("ipd", tmp_path / "data", features="published_scenes")
+
+
+def test_a_partial_dataset_without_a_whole_source_goes_on(tree):
+    """The photos of VISPR are 50 GB; their rows are missing files."""
+    shutil.rmtree(tree.dir / "curated_vispr")
+    table, problems, *_ = datasets.read("ipd", tree.dir)
+    assert set(table["source"]) == {"picalert"}
+    assert problems["problem"].tolist() == ["missing file"] * 4
+
+
+def test_photos_beside_the_batch_folders_are_found(tree):
+    place = tree.photo(5)
+    place.rename(place.parent.parent / place.name)
+    table, problems, *_ = datasets.read("ipd", tree.dir)
+    assert len(table) == 12
+    assert problems["problem"].tolist() == ["in another batch folder than listed (batch00/p5.jpg)"]
+
+
+def test_empty_labels_and_splits_are_invalid_like_minus_one(tree):
+    tree.labels["Label 2-class"] = tree.labels["Label 2-class"].astype(object)
+    tree.labels.loc[5, "Label 2-class"] = ""
+    tree.labels["Fold 0"] = tree.labels["Fold 0"].astype(object)
+    tree.labels.loc[6, "Fold 0"] = ""
+    tree.write()
+    problems = datasets.read("ipd", tree.dir).problems.set_index("image")["problem"]
+    assert problems.to_dict() == {
+        "p5": "no valid label in labels_splits.csv",
+        "p6": "no valid split in labels_splits.csv",
+    }
+
+
+def test_a_comma_at_the_end_of_rows_shifts_nothing(tree):
+    file = tree.annotations / "labels_splits.csv"
+    header, *rows = file.read_text().splitlines()
+    file.write_text("\n".join([header, *(row + "," for row in rows)]))
+    assert len(datasets.read("ipd", tree.dir).samples) == 12
+
+
+@pytest.mark.parametrize("entry", ["somewhere", {"data_dir": 5}, None, ["x"]])
+def test_an_odd_place_in_the_photo_index_is_not_followed(tree, entry):
+    index = {"datasets": {"vispr": entry, "picalert": entry}, "annotations": tree.entries}
+    (tree.annotations / "ipd_imgs_curated.json").write_text(json.dumps(index))
+    assert len(datasets.read("ipd", tree.dir).samples) == 12
+
+
+def test_a_column_that_only_looks_like_a_fold_is_none(tree):
+    tree.labels["Fold one"] = 0
+    tree.write()
+    assert datasets.published_folds("ipd", tree.dir)["fold"].tolist() == ["Fold 0"]
+
+
+def test_own_labels_with_a_split_obey_the_fold(own_photos):
+    rows = "private/IMG 1.jpg,public,train\n.\\public\\IMG 13.jpg,private,val\n"
+    own_labels(own_photos, "image,label,split\n" + rows)
+    assert datasets.read("folder", own_photos).samples["split"].tolist() == ["train", "val"]
+    assert datasets.read("folder", own_photos, "final").samples["split"].tolist() == ["train", "train"]
+    with pytest.raises(ValueError, match="has one split of its own; allowed are 0 and final"):
+        datasets.read("folder", own_photos, 1)
+
+
+def test_one_photo_by_two_paths_is_named_twice(own_photos):
+    own_labels(own_photos, "image,label\nprivate/IMG 1.jpg,public\n./private/IMG 1.jpg,private\n")
+    with pytest.raises(ValueError, match="more than once"):
+        datasets.read("folder", own_photos)
+
+
+def test_a_fold_that_the_kit_does_not_make_is_refused_before_any_photo_is_read(source_tree, own_photos):
+    name, data_dir = source_tree
+    for dataset, folder in ((name, data_dir), ("folder", own_photos)):
+        with pytest.raises(ValueError, match="fold='original': this dataset has no published split"):
+            datasets.read(dataset, folder, "original")

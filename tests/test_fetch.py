@@ -4,6 +4,7 @@ import hashlib
 import json
 import os
 import threading
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -216,11 +217,36 @@ def test_a_file_that_stays_corrupt_is_a_clear_error_and_leaves_nothing(site, dat
 
 def test_sources_are_tried_in_order_and_all_are_named_when_none_has_the_file(site, data, tmp_path, monkeypatch):
     monkeypatch.setattr(fetch, "DATA_RECORD", "1")
+    known = replace(FILE, sha256=hashlib.sha256(BODY).hexdigest())
     with pytest.raises(NotFetched, match=r"doi\.org/10\.5281/zenodo\.1\b") as error:
-        fetch.Fetcher(data, tmp_path, [f"{site.url}/m1/", f"{site.url}/m2"]).fetch(FILE)
+        fetch.Fetcher(data, tmp_path, [f"{site.url}/m1/", f"{site.url}/m2"]).fetch(known)
     tried = ["/m1/a.bin", "/m2/a.bin", "/zenodo/records/1/files/a.bin", "/authors/a.bin"]
     assert site.asked()[1:] == tried
     assert all(part in str(error.value) for part in [*tried, str(tmp_path / "a.bin")])
+
+
+def test_without_any_checksum_the_older_copies_over_plain_http_are_not_taken(site, data, monkeypatch):
+    monkeypatch.setattr(fetch, "DATA_RECORD", "1")
+    site.serve("/authors/a.bin", BODY)
+    with pytest.raises(NotFetched):
+        fetch.Fetcher(data).fetch(FILE)
+    assert "/authors/a.bin" not in site.asked()
+
+
+def test_a_file_that_was_first_seen_is_held_to_its_record_once_that_answers(site, data):
+    site.serve("/zenodo/records/1/files/a.bin", b"what somebody made of it")
+    assert fetch.Fetcher(data).fetch(FILE)["checksum"] == fetch.FIRST_SEEN
+    at_zenodo(site, BODY)
+    with pytest.raises(NotFetched, match=r"md5 of the record\)"):
+        fetch.Fetcher(data).fetch(FILE)
+
+
+@pytest.mark.parametrize("content", ["[]", '{"a.bin": 3}', '{"a.bin": {}}'])
+def test_a_list_of_checksums_of_another_make_is_named(site, data, content):
+    data.mkdir()
+    (data / fetch.CHECKSUMS).write_text(content)
+    with pytest.raises(NotFetched, match="not as this kit writes it"):
+        fetch.Fetcher(data).fetch(FILE)
 
 
 def test_a_mirror_that_serves_a_corrupt_file_gives_way_to_the_next(site, data):

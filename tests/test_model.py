@@ -13,6 +13,7 @@ from torch import nn
 
 from s2p_lib import model as s2p
 from s2p_lib import training
+from s2p_lib.samples import PRIVATE_IS_0
 
 
 @pytest.fixture(scope="module")
@@ -268,7 +269,7 @@ def test_a_released_checkpoint_gives_the_same_predictions_after_a_round_trip(tmp
     with torch.inference_mode():
         expected = module.scene_to_privacy_layer(module.backbone(photos))
         for name in ("a.pth", "b.pth"):
-            model, _ = s2p.load_checkpoint(tmp_path / name, "demo")
+            model, _ = s2p.load_checkpoint(tmp_path / name, "demo", codes=PRIVATE_IS_0)
             s2p.write_checkpoint(tmp_path / "c.pth", model, 0.8, 116)
             again, _ = s2p.load_checkpoint(tmp_path / "c.pth", "demo")
             assert torch.equal(again(photos), expected)
@@ -278,12 +279,14 @@ def test_a_head_alone_starts_on_the_backbone_that_is_given(tmp_path):
     head = s2p.S2P(nn.Identity(), seed=3).scene_to_privacy_layer
     net = {f"scene_to_privacy_layer.{name}": tensor for name, tensor in head.state_dict().items()}
     torch.save({"net": net}, tmp_path / "head.pth")
-    model, transform = s2p.load_checkpoint(tmp_path / "head.pth", "demo")
+    model, transform = s2p.load_checkpoint(tmp_path / "head.pth", "demo", codes=PRIVATE_IS_0)
     assert torch.equal(model.scene_to_privacy_layer.weight, head.weight)
     assert s2p.fingerprint(model, transform) == s2p.fingerprint(*s2p.load_s2p("demo"))
     assert not s2p.holds_backbone(tmp_path / "head.pth")
     with pytest.raises(FileNotFoundError, match="weights"):
-        s2p.load_checkpoint(tmp_path / "head.pth", "resnet50")
+        s2p.load_checkpoint(tmp_path / "head.pth", "resnet50", codes=PRIVATE_IS_0)
+    with pytest.raises(ValueError, match=r"does not say which privacy logit is private.*--trained-on"):
+        s2p.load_checkpoint(tmp_path / "head.pth", "demo")
 
 
 def test_a_trained_backbone_is_told_from_places365_weights(places365_file, tmp_path):

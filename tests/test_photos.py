@@ -241,3 +241,13 @@ def test_work_is_done_in_order_and_only_so_far_ahead():
         assert next(results) == 0
         assert len(taken) == 6
         assert list(results) == [i * i for i in range(1, 20)]
+
+
+def test_a_file_that_makes_pillow_fail_in_an_unusual_way_is_unreadable_too(tmp_path):
+    """Its table says that the place of the pixels is a text."""
+    content = encoded(RGB, "TIFF")
+    start = content.index(struct.pack("<H", 273) + struct.pack("<H", 4))  # StripOffsets, a number
+    (tmp_path / "a.tif").write_bytes(content[: start + 2] + struct.pack("<H", 2) + content[start + 4 :])
+    with pytest.raises(photos.UNREADABLE) as error:
+        photos.open_photo(tmp_path / "a.tif")
+    assert photos.problem_of(tmp_path / "a.tif", error.value).split(":")[0] in photos.UNREADABLE_KINDS

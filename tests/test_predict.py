@@ -1,6 +1,7 @@
 import shutil
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 import torchvision
@@ -180,3 +181,55 @@ def test_the_command_names_a_dataset_that_it_does_not_know(three):
     done = CliRunner().invoke(main, ["predict", str(three[0]), "--trained-on", "imagenet"])
     assert done.exit_code == 1
     assert "'imagenet' is unknown; allowed: demo, ipd, privacyalert" in done.output
+
+
+def test_a_damaged_released_checkpoint_is_not_run_and_ends_no_run(released, tmp_path):
+    checkpoint = tmp_path / predict.DEMO_CHECKPOINT
+    checkpoint.parent.mkdir(parents=True)
+    checkpoint.write_bytes(b"garbage")
+    shutil.copytree(released / "demo_photos", tmp_path / predict.DEMO_PHOTOS)
+    table, said = predict.check_released_demo(tmp_path)
+    assert set(table["verdict"]) == {"not run"}
+    assert "was not read" in said
+
+
+def test_the_command_needs_no_run_for_a_checkpoint_but_its_dataset(tmp_path, three, demo_model, monkeypatch):
+    """A released file does not say which logit is private; a wrong guess would turn every prediction round."""
+    monkeypatch.chdir(tmp_path)
+    net = s2p.S2P(torchvision.models.resnet50(num_classes=365)).state_dict()
+    torch.save({"net": net, "measure": 0.5, "epoch": 1, "type": "best"}, tmp_path / "released.pth")
+    command = ["predict", str(three[0]), "--checkpoint", "released.pth"]
+    done = CliRunner().invoke(main, command)
+    assert done.exit_code == 1
+    assert "Say which dataset it was trained on (--trained-on" in done.output
+    p = {}
+    for dataset in ("ipd", "privacyalert"):
+        done = CliRunner().invoke(main, [*command, "--trained-on", dataset, "--out", f"{dataset}.csv"])
+        assert done.exit_code == 0, done.output
+        p[dataset] = pd.read_csv(f"{dataset}.csv")["p_private"][0]
+    assert p["ipd"] + p["privacyalert"] == pytest.approx(1, abs=1e-9)
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (["--run", "."], "holds no trained model of a run"),
+        (["--out", "nowhere/p.csv", "--run", "."], "there is no folder"),
+        ([], "outputs/demo holds no trained model"),
+    ],
+)
+def test_what_the_command_lacks_is_said_before_it_predicts(tmp_path, three, monkeypatch, options, said):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "checkpoint.pth").write_bytes(b"x")
+    done = CliRunner().invoke(main, ["predict", str(three[0]), *options])
+    assert done.exit_code == 1
+    assert said in done.output.replace("\n", " ")
+
+
+def test_a_head_from_published_scenes_needs_a_network_to_see_photos(tmp_path, three):
+    given = '{"parameters": {"dataset": "ipd", "features": "published_scenes", "backbone": null, "image_size": null}}'
+    (tmp_path / "manifest.json").write_text(given)
+    s2p.write_checkpoint(tmp_path / "checkpoint.pth", s2p.load_s2p(s2p.NO_BACKBONE)[0], 0.5, 1)
+    done = CliRunner().invoke(main, ["predict", str(three[0]), "--run", str(tmp_path)])
+    assert done.exit_code == 1
+    assert "--weights resnet50_places365.pth.tar" in done.output

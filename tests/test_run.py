@@ -144,7 +144,8 @@ def test_a_stage_leaves_its_time_energy_and_memory(tmp_path):
 
 def test_photos_that_vanished_since_are_left_out_and_added_to_the_audit(tree, tmp_path):
     table, *_ = datasets.read("ipd", tree.dir)
-    run = runs.start("01_data_splits", namespace_of("01_data_splits", run_dir=str(tmp_path), data_dir=str(tree.dir)))
+    given = {"run_dir": str(tmp_path), "data_dir": str(tree.dir), "dataset": "ipd"}
+    run = runs.start("01_data_splits", namespace_of("01_data_splits", **given))
     run.write_table("splits.csv", table)
     run.write_table("audit.csv", pd.DataFrame(columns=samples.PROBLEM_COLUMNS))
     run.write_table("labels_splits.csv", samples.released_splits(table, 0))
@@ -233,6 +234,7 @@ def test_the_command_refuses_unknown_parameters_before_it_starts(tmp_path):
         ({"data_dir": ".", "backbone": "published_scenes"}, "is no network; use -p features published_scenes"),
         ({"data_dir": ".", "features": "published_scenes"}, "parent folder of curated_ipd"),
         ({"dataset": "privacyalert"}, "needs data_dir"),
+        ({"dataset": "demo", "data_dir": "."}, "is not the drawn demo dataset"),
         ({"dataset": "folder"}, "the folder of your photos"),
     ],
 )
@@ -374,3 +376,20 @@ def made(run) -> dict:
             if not run.path(name).is_file():
                 run.write_text(name, "x")
     return notebooks
+
+
+def test_the_audit_command_tells_what_it_found_even_if_no_split_can_be_used(tree, own_photos, tmp_path):
+    for i in range(4):
+        tree.photo(i).unlink()
+    given = ["-p", "dataset", "ipd", "-p", "data_dir", str(tree.dir)]
+    result = CliRunner().invoke(main, ["audit", "--out", str(tmp_path / "out"), *given])
+    assert result.exit_code == 1
+    assert re.search(r"missing file +4 +left out", result.output)
+    assert "has no private photo" in result.output
+    for file in list((own_photos / "private").rglob("*.jpg"))[2:]:
+        file.write_bytes(b"")
+    given = ["-p", "dataset", "folder", "-p", "data_dir", str(own_photos)]
+    result = CliRunner().invoke(main, ["audit", "--out", str(tmp_path / "own"), *given])
+    assert result.exit_code == 1
+    assert re.search(r"empty file +10 +left out", result.output)
+    assert "at least 5 different photos of each class; there are 2 private, 18 public" in result.output
