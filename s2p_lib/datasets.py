@@ -342,8 +342,10 @@ def _read_photo_index(path: Path) -> pd.DataFrame:
     rows = [tuple(str(entry[key]) for key in ENTRY_KEYS) for entry in annotations]
     table = pd.DataFrame(rows, columns=["image", "source", "listed"])
     _must_be_unique_names(table["image"], path)
-    for image, listed in zip(table["image"], table["listed"]):
+    for image, source, listed in table.itertuples(index=False):
         _must_stay_inside(listed, image, path)
+        if not re.fullmatch(r"[\w-]+", source):  # it becomes part of a folder's name
+            raise ValueError(f"{path}: the dataset {source!r} of image {image} is no plain name; refused.")
     folders = {name: entry.get("data_dir") for name, entry in datasets.items() if isinstance(entry, dict)}
     table["folder"] = table["source"].map({name: f for name, f in folders.items() if isinstance(f, str)})
     return table.assign(source=table["source"].str.lower())
@@ -376,8 +378,8 @@ class _Files:
     def __init__(self, root: Path):
         self.root, self.by_name = root, defaultdict(list)
         for entry in sorted(_entries(root), key=lambda entry: entry.name) if root.is_dir() else ():
-            inside = sorted(f"{entry.name}/{file.name}" for file in _entries(entry.path)) if entry.is_dir() else []
-            for path in inside or [entry.name]:
+            inside = (f"{entry.name}/{file.name}" for file in _entries(entry.path)) if entry.is_dir() else [entry.name]
+            for path in sorted(inside):
                 self.by_name[bare_name(path)].append(path)
 
 

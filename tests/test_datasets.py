@@ -532,3 +532,16 @@ def test_a_fold_that_the_kit_does_not_make_is_refused_before_any_photo_is_read(s
     for dataset, folder in ((name, data_dir), ("folder", own_photos)):
         with pytest.raises(ValueError, match="fold='original': this dataset has no published split"):
             datasets.read(dataset, folder, "original")
+
+
+@pytest.mark.parametrize("source", ["x/../../elsewhere", "../x", "a/b", ".", "a b"])
+def test_a_source_that_is_no_plain_name_is_refused(tree, source):
+    tree.entries[0]["dataset"] = source
+    tree.write()
+    with pytest.raises(ValueError, match="is no plain name; refused"):
+        datasets.read("ipd", tree.dir)
+
+
+def test_an_empty_batch_folder_holds_no_file(tree):
+    (tree.dir / "curated_vispr" / "imgs" / "batch07").mkdir()
+    assert datasets.read("ipd", tree.dir).n_unlisted == 0

