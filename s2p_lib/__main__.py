@@ -10,6 +10,16 @@ from s2p_lib.run_folder import RunFolder
 PATHS = ("data_dir", "weights", "init_checkpoint", "config", "released_dir")  # parameters
 
 
+def parameters_option(command):
+    """``-p NAME VALUE``, any number of times; the command gets a dict, with paths relative to where it was typed."""
+
+    def as_dict(_context, _option, pairs: tuple[tuple[str, str], ...]) -> dict[str, str | None]:
+        return {name: _from_here(name, value) for name, value in pairs}
+
+    about = {"nargs": 2, "multiple": True, "metavar": "NAME VALUE", "help": "A parameter of the notebooks."}
+    return click.option("-p", "parameters", callback=as_dict, **about)(command)
+
+
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
 def main() -> None:
     """Reproduce S2P, a model that tells private photos from public ones by their scene."""
@@ -19,13 +29,12 @@ def main() -> None:
 @click.option(
     "--out", type=click.Path(file_okay=False, path_type=Path), default=Path("outputs/demo"), show_default=True
 )
-@click.option("-p", "parameters", nargs=2, multiple=True, metavar="NAME VALUE", help="A parameter of the notebooks.")
+@parameters_option
 @click.option("--summary/--no-summary", default=True, help="Print the result table at the end.")
-def run(out: Path, parameters: tuple[tuple[str, str], ...], summary: bool) -> None:
+def run(out: Path, parameters: dict, summary: bool) -> None:
     """Run the six notebooks in order into the folder OUT."""
-    given = {name: _from_here(name, value) for name, value in parameters}
     try:
-        runs.run_notebooks(out, given)
+        runs.run_notebooks(out, parameters)
     except (ValueError, FileNotFoundError, runs.NotebookFailed) as error:
         raise click.ClickException(str(error)) from None
     if summary:
@@ -43,15 +52,14 @@ def show(run_dir: Path) -> None:
 @click.option(
     "--out", type=click.Path(file_okay=False, path_type=Path), default=Path("outputs/audit"), show_default=True
 )
-@click.option("-p", "parameters", nargs=2, multiple=True, metavar="NAME VALUE", help="A parameter of 01_data_splits.")
-def audit(out: Path, parameters: tuple[tuple[str, str], ...]) -> None:
+@parameters_option
+def audit(out: Path, parameters: dict) -> None:
     """Check every photo of a dataset once: OUT/audit.csv, with examples in OUT/01_data_splits.ipynb."""
     from s2p_lib.audit import counts_by_kind
 
-    given = {name: _from_here(name, value) for name, value in parameters}
     folder, stopped = RunFolder(out.resolve()), None
     try:
-        runs.run_notebooks(out, given, ("01_data_splits",))
+        runs.run_notebooks(out, parameters, ("01_data_splits",))
     except (ValueError, FileNotFoundError) as error:
         raise click.ClickException(str(error)) from None
     except runs.NotebookFailed as error:  # it may have told of every photo before, such as when a split has no photo

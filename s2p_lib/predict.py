@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 import torch
 
+from s2p_lib.metrics import CARD_PERCENT
 from s2p_lib.model import NO_BACKBONE, S2P, SCENES, load_checkpoint, log_odds_of_private
 from s2p_lib.photos import UNREADABLE, open_photo, problem_of
 from s2p_lib.run_folder import RunFolder
@@ -16,7 +17,7 @@ from s2p_lib.training import predict
 
 WARNING = (
     "Do not rely on these predictions. The model card recommends not to use the model as it is: it looks at the scene "
-    "alone, is wrong for about one photo in six of its own test split, and can mislead."
+    f"alone, is wrong for {100 - CARD_PERCENT['accuracy']:.0f} % of the photos of its own test split, and can mislead."
 )
 N_SCENES = 5
 
