@@ -6,7 +6,9 @@ import click
 
 from s2p_lib import run as runs
 from s2p_lib.run_folder import RunFolder
+from s2p_lib.samples import PRIVATE_IS_0, PUBLIC_IS_0
 
+CODINGS = {"private_is_0": PRIVATE_IS_0, "public_is_0": PUBLIC_IS_0}
 PATHS = ("data_dir", "weights", "init_checkpoint", "config", "released_dir")  # parameters
 
 
@@ -29,12 +31,27 @@ def main() -> None:
 @click.option(
     "--out", type=click.Path(file_okay=False, path_type=Path), default=Path("outputs/demo"), show_default=True
 )
+@click.option(
+    "--preset",
+    type=click.Choice(list(runs.PRESETS)),
+    help="; ".join(f"{name}: {preset.meaning}" for name, preset in runs.PRESETS.items()) + ". -p wins over it.",
+)
 @parameters_option
+@click.option("--dry-run", is_flag=True, help="Print what the run will take (time, energy, disk) and do nothing else.")
 @click.option("--summary/--no-summary", default=True, help="Print the result table at the end.")
-def run(out: Path, parameters: dict, summary: bool) -> None:
+def run(out: Path, preset: str | None, parameters: dict, dry_run: bool, summary: bool) -> None:
     """Run the six notebooks in order into the folder OUT."""
+    from s2p_lib import estimate
+
     try:
-        runs.run_notebooks(out, parameters)
+        given = runs.with_preset(preset, parameters)
+        checked = runs.resolve_for(out, given)
+        if dry_run:
+            click.echo(estimate.describe(estimate.estimate_run(checked)))
+            return
+        runs.check_before_work(checked)
+        click.echo(f"{estimate.describe_or_why_not(checked)}\n")
+        runs.run_notebooks(out, given)
     except (ValueError, FileNotFoundError, runs.NotebookFailed) as error:
         raise click.ClickException(str(error)) from None
     if summary:
@@ -121,6 +138,53 @@ def predict(photos, run_dir, checkpoint, trained_on, weights, out) -> None:
         table.to_csv(out, index=False)
         click.echo(f"Written: {out}")
     raise SystemExit(1 if table["problem"].notna().all() else 0)
+
+
+@main.command()
+@click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.option(
+    "--run",
+    "run_dir",
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    help="Labels of this run's test photos; by default of outputs/demo.",
+)
+@click.option("--dataset", type=click.Choice(["ipd", "privacyalert"]), help="Labels of this dataset instead.")
+@click.option(
+    "--data-dir",
+    type=click.Path(file_okay=False, path_type=Path),
+    default=Path("data"),
+    help="Where the label file of --dataset is.",
+    show_default=True,
+)
+@click.option(
+    "--against", type=click.Path(exists=True, dir_okay=False, path_type=Path), help="Compare with this file, pairwise."
+)
+@click.option("--codes", type=click.Choice(list(CODINGS)), help="What pred_class means; by default as the dataset.")
+def evaluate(file, run_dir, dataset, data_dir, against, codes) -> None:
+    """Evaluate FILE, test predictions in the released format (image,probability,pred_class), joined by image name."""
+    from s2p_lib.datasets import DATASETS, read_labels
+    from s2p_lib.metrics import compare
+    from s2p_lib.prediction_files import evaluate_file
+    from s2p_lib.report import comparison_text, evaluation_text
+
+    try:
+        folder = RunFolder((run_dir or Path("outputs/demo")).resolve())
+        if dataset is None and not folder.path("predictions.csv").is_file():
+            raise FileNotFoundError(f"{folder.dir} has no predictions.csv; name a run with --run, or a --dataset")
+        labels = read_labels(dataset, data_dir) if dataset else folder.read_table("predictions.csv")
+        labels = labels[labels["split"] == "test"]
+        known = CODINGS[codes] if codes else DATASETS[dataset].codes if dataset else folder.dataset.codes
+        evaluation, table = evaluate_file(file, labels, known)
+        click.echo(evaluation_text(file.name, evaluation))
+        if against:
+            _, other = evaluate_file(against, labels, known)
+            other = table[["image"]].merge(other, on="image", validate="one_to_one")
+            compared = compare(table["label"], table["prediction"], other["prediction"])
+            click.echo("\n" + comparison_text(file.name, against.name, compared))
+    except (ValueError, FileNotFoundError) as error:
+        raise click.ClickException(str(error)) from None
+    if dataset is None and folder.is_demo:
+        click.echo("\nThe labels are those of drawn demo photos: no figure here is a result of the paper.")
 
 
 @main.command()

@@ -156,6 +156,20 @@ def label_file_of(dataset: str, data_dir: str | Path) -> Path:
     raise FileNotFoundError(_wrong_folder(dataset, data_dir))
 
 
+def read_labels(dataset: str, data_dir: str | Path, fold: int | str | None = None) -> pd.DataFrame:
+    """Columns image, label, split of every valid row of a published label file; no photo needs to be there.
+
+    Errors as those of ``read``; ValueError for a label file without a split.
+    """
+    fold = DATASETS[dataset].fold if fold is None else fold
+    label_file = label_file_of(dataset, data_dir)
+    labels = _read_labels(label_file, fold, DATASETS[dataset].codes)
+    if "split" not in labels:
+        raise ValueError(f"{label_file} has no split column, so it does not say which photos are to be predicted")
+    _check_coding(dataset, labels, label_file)
+    return labels.dropna().reset_index(drop=True)
+
+
 def annotation_files(dataset: str, data_dir: str | Path) -> list[Path]:
     """The files that decide labels and splits, for the record of a run's inputs."""
     if dataset == "folder":
@@ -206,22 +220,25 @@ def mismatches(table: pd.DataFrame) -> list[str]:
 def published_folds(dataset: str, data_dir: str | Path) -> pd.DataFrame:
     """One row per fold column of the label file, to see what kind of split it is; empty where there is none.
 
-    Columns: fold, train, val, test (labelled photos), private_percent_train, .._val, .._test, and same_test (the test
-    photos are those of the first fold).
+    Columns: fold, train, val, test (labelled photos), private_percent_train, .._val, .._test, same_test (the test
+    photos are those of the first fold) and val_seen_before (photos of val that an earlier fold has in its val).
     """
     path = None if dataset == "folder" else label_file_of(dataset, data_dir)
     columns = [] if path is None else [c for c in _read_csv(path).columns if re.fullmatch(r"Fold \d+", c)]
     tables = {c: _read_labels(path, int(c.split()[1]), DATASETS[dataset].codes).dropna() for c in columns}
-    first_test = None
+    first_test, seen = None, set()
     rows = []
     for column, table in tables.items():
-        test = set(table.loc[table["split"] == "test", "image"])
+        test, val = (set(table.loc[table["split"] == split, "image"]) for split in ("test", "val"))
         first_test = test if first_test is None else first_test
         sizes = {split: int((table["split"] == split).sum()) for split in SPLITS}
         is_private = (table["label"] == "private").groupby(table["split"]).mean() * 100
         shares = {f"private_percent_{split}": round(is_private.get(split, np.nan), 2) for split in SPLITS}
-        rows.append({"fold": column, **sizes, **shares, "same_test": test == first_test})
-    return pd.DataFrame(rows)
+        same = {"same_test": test == first_test, "val_seen_before": len(val & seen)}
+        rows.append({"fold": column, **sizes, **shares, **same})
+        seen |= val
+    percent = [f"private_percent_{split}" for split in SPLITS]
+    return pd.DataFrame(rows, columns=["fold", *SPLITS, *percent, "same_test", "val_seen_before"])
 
 
 def _count(table: pd.DataFrame, part: str, column: str | None, label: str) -> int:

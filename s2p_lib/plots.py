@@ -11,8 +11,8 @@ import pandas as pd
 import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from sklearn.metrics import average_precision_score, precision_recall_curve, roc_auc_score, roc_curve
 
+from s2p_lib.carbon import CARD_CO2EQ
 from s2p_lib.metrics import CARD_PERCENT
 from s2p_lib.pictures import picture
 from s2p_lib.samples import CLASSES, SPLITS
@@ -156,46 +156,6 @@ def plot_spread(spread: pd.DataFrame, convex: float, is_demo: bool) -> Figure:
     return figure
 
 
-def plot_confusions(matrices: dict[str, np.ndarray]) -> Figure:
-    """One panel per title: photos (and share of the row), rows labels, columns predictions."""
-    figure, axes = plt.subplots(
-        1, len(matrices), figsize=(4.4 * len(matrices), 3.6), squeeze=False, layout="constrained"
-    )
-    for ax, (title, counts) in zip(axes[0], matrices.items()):
-        shares = counts / counts.sum(axis=1, keepdims=True)
-        cells = np.array([f"{n:,}\n{share:.1%}" for n, share in zip(counts.ravel(), shares.ravel())]).reshape(2, 2)
-        sns.heatmap(
-            shares, annot=cells, fmt="", cmap="Blues", vmin=0, vmax=1, cbar=False, square=True, ax=ax,
-            xticklabels=CLASSES, yticklabels=CLASSES, annot_kws={"fontsize": 12},
-        )  # fmt: skip
-        ax.set(title=title, xlabel="prediction", ylabel="label")
-    return figure
-
-
-def plot_roc_pr(labels: pd.Series, p_private: pd.Series) -> Figure:
-    """ROC and precision-recall curves for private, with the operating point (p_private = 0.5) and chance."""
-    is_private = np.asarray(labels) == "private"
-    called = np.asarray(p_private) >= 0.5
-    recall, false_rate = called[is_private].mean(), called[~is_private].mean()
-    figure, (roc, pr) = plt.subplots(1, 2, figsize=(10, 3.9), layout="constrained")
-    x, y, _ = roc_curve(is_private, p_private)
-    roc.plot(x, y, color=COLOURS["private"], label=f"S2P, area {roc_auc_score(is_private, p_private):.3f}")
-    roc.plot([0, 1], [0, 1], color=NEUTRAL, ls="--", lw=1, label="chance")
-    roc.plot([false_rate], [recall], "o", color="black", label="operating point, p = 0.5")
-    roc.set(xlabel="public photos called private (share)", ylabel="private photos found (recall)", title="ROC")
-    precision, found, _ = precision_recall_curve(is_private, p_private)
-    mean_precision = average_precision_score(is_private, p_private)
-    pr.plot(found, precision, color=COLOURS["private"], label=f"S2P, average precision {mean_precision:.3f}")
-    pr.axhline(is_private.mean(), color=NEUTRAL, ls="--", lw=1, label="chance")
-    if called.any():
-        pr.plot([recall], [is_private[called].mean()], "o", color="black", label="operating point, p = 0.5")
-    pr.set(xlabel="private photos found (recall)", ylabel="precision for private", title="Precision and recall")
-    for ax in (roc, pr):
-        ax.set(xlim=(-0.02, 1.02), ylim=(-0.02, 1.02))
-        ax.legend(loc="lower right" if ax is roc else "lower left", fontsize=9)
-    return figure
-
-
 def plot_gallery(
     table: pd.DataFrame, data_dir: Path, pictures: str = "photos", n: int = 12, columns: int = 4
 ) -> Figure:
@@ -240,6 +200,57 @@ def plot_cases(table: pd.DataFrame) -> Figure:
     return figure
 
 
+def plot_baselines(table: pd.DataFrame, published: dict[str, dict] | None = None) -> Figure:
+    """Balanced accuracy and private recall of each model on test, in percent, with an open marker where published.
+
+    ``table`` is that of ``baselines.fit_baselines`` (fractions), ``published`` of ``baselines.published_percent``
+    (percent; figures that are bounds in text are not drawn).
+    """
+    figure, ax = plt.subplots(figsize=(9, 0.38 * len(table) + 1.6), layout="constrained")
+    place = np.arange(len(table))
+    styles = {"balanced_accuracy": ("o", "black", -0.13), "private_recall": ("s", COLOURS["private"], 0.13)}
+    for name, (marker, colour, offset) in styles.items():
+        label = name.replace("_", " ")
+        ax.plot(100 * table[name], place + offset, marker, color=colour, ms=6, label=label)
+        known = [(published or {}).get(model, {}).get(name, "") for model in table["model"]]
+        drawn = [(value, y + offset) for value, y in zip(known, place) if not isinstance(value, str)]
+        if drawn:
+            ax.plot(*zip(*drawn), marker, color=colour, ms=10, mfc="none", mew=1.5, label=f"{label}, published")
+    ax.set_yticks(place, table["model"])
+    ax.set(xlabel="test split, percent", xlim=(-2, 102))
+    ax.invert_yaxis()
+    figure.legend(loc="outside lower center", ncols=4, fontsize=9)
+    return figure
+
+
+def plot_slices(table: pd.DataFrame) -> Figure:
+    """Share called private in each slice of the failure statements, with its 95 % interval, by finding.
+
+    ``table`` as from ``slices.judge_slices``. A difference of shares has another scale and is left to the table.
+    """
+    shown = table[~table["measure"].str.startswith("difference") | table["value"].isna()].reset_index(drop=True)
+    styles = {"holds": ("o", "#009E73"), "contradicted": ("X", "#CC79A7"), "undecided": ("D", NEUTRAL)}
+    figure, ax = plt.subplots(figsize=(9, 0.45 * len(shown) + 1.4), layout="constrained")
+    ax.axvline(50, color=NEUTRAL, ls="--", lw=1)
+    for finding, (marker, colour) in styles.items():
+        rows = shown[(shown["finding"] == finding) & shown["value"].notna()]
+        value, low, high = (100 * rows[name] for name in ("value", "low", "high"))
+        ax.hlines(rows.index, low, high, color=colour, lw=2)
+        ax.plot(value, rows.index, marker, color=colour, ms=8, label=finding)
+    for place, row in shown[shown["value"].isna()].iterrows():
+        ax.text(50, place, row["finding"], ha="center", va="center", color=NEUTRAL, backgroundcolor="white")
+    names = [
+        row.statement
+        if row.finding == "not testable"
+        else "\n".join(textwrap.wrap(f"{row.statement}: {row.slice} ({row.photos:,}\N{NO-BREAK SPACE}photos)", 48))
+        for row in shown.itertuples()
+    ]
+    ax.set_yticks(range(len(shown)), names, fontsize=9)
+    ax.set(xlabel="called private, percent", xlim=(-3, 103), ylim=(len(shown) - 0.5, -0.5))
+    figure.legend(loc="outside lower center", ncols=len(styles), fontsize=9)
+    return figure
+
+
 def plot_energy(table: pd.DataFrame) -> Figure:
     """Energy of each stage of the run, in watt-hours."""
     figure, ax = plt.subplots(figsize=(9, 0.45 * len(table) + 1), layout="constrained")
@@ -247,6 +258,45 @@ def plot_energy(table: pd.DataFrame) -> Figure:
     labels = [f"{1000 * e:.3g} Wh in {s:.3g} s" for e, s in zip(table["energy_kwh"], table["duration_s"])]
     ax.bar_label(bars, labels, padding=4, fontsize=9)
     ax.set(xlabel="energy, Wh", xlim=(0, 1350 * table["energy_kwh"].max()))
+    ax.invert_yaxis()
+    ax.grid(axis="y", visible=False)
+    return figure
+
+
+def plot_card_range(table: pd.DataFrame, by_factor: pd.DataFrame) -> Figure:
+    """The card's carbon estimate with each input varied; ``carbon.card_range()`` and ``carbon.card_by_factor()``."""
+    figure, (ax, small) = plt.subplots(
+        1, 2, figsize=(11, 0.45 * len(by_factor) + 1.2), width_ratios=[3, 2], layout="constrained"
+    )
+    low, high = table["co2eq_kg_low"], table["co2eq_kg_high"]
+    ax.barh(table["input"], high - low, left=low, color=COLOURS["public"], height=0.6)
+    for place, (start, end) in enumerate(zip(low, high)):
+        ax.text(start, place, f"{start:.2f} ", ha="right", va="center", fontsize=9)
+        ax.text(end, place, f" {end:.2f}", ha="left", va="center", fontsize=9)
+    inputs = by_factor["co2eq_kg"].iloc[0]
+    ax.axvline(inputs, color="black", lw=1.5, label=f"from the card's inputs: {inputs:.4f}")
+    ax.axvline(CARD_CO2EQ, color=COLOURS["private"], ls="--", lw=1.5, label=f"printed on the card: {CARD_CO2EQ:.2f}")
+    ax.set(xlabel="kg CO2eq, one input varied", xlim=(0, 1.12 * high.max()))
+    bars = small.barh(by_factor["factor"], by_factor["co2eq_kg"], color=TRAIN, height=0.6)
+    small.bar_label(bars, [f"{kg:.2f}" for kg in by_factor["co2eq_kg"]], padding=3, fontsize=9)
+    small.set(xlabel="kg CO2eq by the UK's factor of a year", xlim=(0, 1.2 * by_factor["co2eq_kg"].max()))
+    for axes in (ax, small):
+        axes.invert_yaxis()
+        axes.grid(axis="y", visible=False)
+    figure.legend(loc="outside lower center", ncols=2, fontsize=9)
+    return figure
+
+
+def plot_protocols(table: pd.DataFrame) -> Figure:
+    """Energy of the card's and the released code's protocol, kWh; ``table`` as of ``estimate.cost_of_protocols``."""
+    if table.empty:
+        return _words("Not measured: this run looks at no photo.")
+    energy, names = table["energy_kwh"], table["photos"] + "\n" + table["protocol"]
+    figure, ax = plt.subplots(figsize=(9, 0.62 * len(table) + 1), layout="constrained")
+    bars = ax.barh(names, energy, color=[MODE_COLOURS[name] for name in table["protocol"]], height=0.6)
+    labels = [f"{e:.3g} kWh, {h:.3g} h" for e, h in zip(energy, table["hours"])]
+    ax.bar_label(bars, labels, padding=4, fontsize=9)
+    ax.set(xscale="log", xlim=(energy.min() / 3, 30 * energy.max()), xlabel="energy, kWh (each step is ten times)")
     ax.invert_yaxis()
     ax.grid(axis="y", visible=False)
     return figure

@@ -17,9 +17,10 @@ from torch import nn
 
 from s2p_lib import batchnorm, many_heads, training
 from s2p_lib.config import Settings
-from s2p_lib.metrics import card_metrics, predictions_table
+from s2p_lib.metrics import card_metrics
 from s2p_lib.model import S2P, write_checkpoint
 from s2p_lib.photos import open_photo
+from s2p_lib.prediction_files import predictions_table
 from s2p_lib.scene_logits import PRECISIONS, on_device, scenes
 
 BN_MODES = ("frozen", "adapted", "released")
@@ -150,7 +151,7 @@ def compare(outcomes: Sequence[Outcome]) -> pd.DataFrame:
 
 def spread_over_seeds(run, outcome: Outcome, settings: Settings) -> pd.DataFrame:
     """Heads with the run's ``n_seeds`` seeds from its own on, on the outcome's scene logits: seed, epochs,
-    kept_epoch, val_measure, test_balanced_accuracy. With ``init_checkpoint`` all start from its head.
+    kept_epoch, val_measure, and the card's nine figures on test. With ``init_checkpoint`` all start from its head.
 
     In ``released`` mode these are heads refitted on the backbone of the kept epoch, as each would else need a training
     with the backbone.
@@ -164,9 +165,10 @@ def spread_over_seeds(run, outcome: Outcome, settings: Settings) -> pd.DataFrame
     rows = []
     for seed, one in zip(seeds, trained):
         predicted = predictions_table(table, training.predict(one.head, logits))
-        test_ba = card_metrics(predicted["label"], predicted["prediction"])["balanced_accuracy"]
-        rows.append((seed, len(one.history), one.epoch, one.measure, test_ba))
-    return pd.DataFrame(rows, columns=["seed", "epochs", "kept_epoch", "val_measure", "test_balanced_accuracy"])
+        row = {"seed": seed, "epochs": len(one.history), "kept_epoch": one.epoch, "val_measure": one.measure}
+        figures = card_metrics(predicted["label"], predicted["prediction"])
+        rows.append(row | {f"test_{name}": value for name, value in figures.items()})
+    return pd.DataFrame(rows)
 
 
 def convex_reference(outcome: Outcome) -> dict[str, float]:

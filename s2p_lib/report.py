@@ -8,10 +8,19 @@ import jinja2
 import pandas as pd
 from PIL import Image
 
-from s2p_lib import plots
+from s2p_lib import carbon, evaluation_plots, plots
 from s2p_lib.audit import counts_by_kind
-from s2p_lib.claims import CARD_CONFUSION, deviations_of, questions_of
-from s2p_lib.metrics import FALSE_PRIVATE, MISSED_PRIVATE, beside_card, confusion_counts
+from s2p_lib.baselines import beside_published, published_percent
+from s2p_lib.claims import TIERS, deviations_of
+from s2p_lib.metrics import (
+    CARD_CONFUSION,
+    FALSE_PRIVATE,
+    MISSED_PRIVATE,
+    beside_card,
+    confusion_counts,
+    threshold_table,
+)
+from s2p_lib.open_questions import questions_of
 from s2p_lib.photos import file_sha256
 from s2p_lib.pictures import picture
 from s2p_lib.run_folder import RunFolder
@@ -54,6 +63,28 @@ def result_text(run: RunFolder) -> str:
     return "\n".join([*lines, "", DEMO_WARNING] if run.is_demo else lines)
 
 
+def evaluation_text(name: str, evaluation: dict) -> str:
+    """An evaluated prediction file as text for a terminal."""
+    photos = ", ".join(f"{n:,} {label}" for label, n in evaluation["photos"].items())
+    table = results_table(evaluation).to_string(index=False, float_format="%.2f")
+    return f"{name}: {photos} photos; percent (low, high: 95 % interval; card: S2P on IPD)\n{table}"
+
+
+def comparison_text(name: str, other: str, compared: dict) -> str:
+    """What ``metrics.compare`` found, as text for a terminal."""
+    figures = {figure.replace("_", " "): c for figure, c in compared.items() if isinstance(c, dict)}
+    lines = [
+        f"{name} against {other}, same {compared['n']:,} photos, percentage points (95 % interval, paired bootstrap):",
+        *(
+            f"  {figure}: {100 * c['difference']:+.2f} ({100 * c['low']:+.2f} to {100 * c['high']:+.2f})"
+            for figure, c in figures.items()
+        ),
+        f"  right in {name} only: {compared['only_a_right']:,}; in {other} only: {compared['only_b_right']:,}; "
+        f"McNemar's exact p: {compared['mcnemar_p']:.3g}",
+    ]
+    return "\n".join(lines)
+
+
 def write_failures_page(run: RunFolder, failures: pd.DataFrame, n_photos: int, max_photos: int = 300) -> None:
     """``failures.html``: the most confident misclassified photos as one page that needs no other file."""
     shown = failures.head(max_photos)
@@ -70,50 +101,108 @@ def write_failures_page(run: RunFolder, failures: pd.DataFrame, n_photos: int, m
 
 def write_report(run: RunFolder) -> None:
     """``report.html``: verdicts first, then what they rest on, as one page that needs no other file."""
-    predicted = run.read_table("predictions.csv")
-    predictions = predicted[predicted["split"] == "test"]
-    failures = run.read_table("failures.csv")
-    history = run.read_table("history.csv")
-    problems = run.read_table("audit.csv")
+    predicted, history = run.read_table("predictions.csv"), run.read_table("history.csv")
     claims = run.read_table("claims.csv").fillna("")
-    metrics = run.read_json("metrics.json")
-    emissions = run.read_table("emissions.csv")
-    modes, spread, training = run.read_table("bn_modes.csv"), run.read_table("spread.csv"), run.manifest["training"]
-    convex = training["convex_reference"]["test_balanced_accuracy"]
-    confusions = {"card (IPD test)": CARD_CONFUSION}
-    confusions[f"this run ({run.parameter('dataset')} test)"] = confusion_counts(
-        predictions["label"], predictions["prediction"]
-    )
     _write_page(
         run,
         "report.html",
         claims=claims.to_dict("records"),
+        tiers=TIERS,
         verdicts=claims["verdict"].value_counts().to_dict(),
-        results=results_table(metrics).to_dict("records"),
-        interval=metrics["interval"],
-        confusions=plots.png_uri(plots.plot_confusions(confusions)),
-        curves=plots.png_uri(plots.plot_roc_pr(predictions["label"], predictions["p_private"])),
-        learning=plots.png_uri(plots.plot_learning_curves(history, training["kept_epoch"])),
-        training=training,
-        has_val=history["val_loss"].notna().any(),
-        bn_mode=run.parameter("bn_mode"),
-        modes=modes.to_dict("records"),
-        mode_figures=[name for name in modes.columns if name.startswith("test_")],
-        spread=plots.png_uri(plots.plot_spread(spread, convex, run.is_demo)),
-        outcomes=failures["outcome"].value_counts().to_dict(),
-        worst=_gallery(failures.head(8), run),
-        splits=count_labels(predicted).reset_index().to_dict("records"),
-        n_used=len(predicted),
-        n_left_out=int((problems["action"] == "left out").sum()),
-        problems=counts_by_kind(problems).to_dict("records"),
-        emissions=emissions.to_dict("records"),
+        deviations=deviations_of(run),
+        **_results(run, predicted[predicted["split"] == "test"]),
+        **_baselines(run),
+        **_training(run, history),
+        **_failures(run),
+        **_data(run, predicted),
+        **_carbon(run),
         questions=questions_of(run),
         manifest=run.manifest,
-        deviations=deviations_of(run),
         hashes={
             name: file_sha256(run.path(name)) for done in run.manifest["notebooks"].values() for name in done["writes"]
         },
     )
+
+
+def _results(run: RunFolder, test: pd.DataFrame) -> dict:
+    metrics, spread = run.read_json("metrics.json"), run.read_table("spread.csv")
+    results, names = results_table(metrics), [f"test_{name}" for name in metrics["figures"]]
+    results["seeds_low"], results["seeds_high"] = (100 * spread[names].agg(how).to_numpy() for how in ("min", "max"))
+    confusions = {
+        "card (IPD test)": CARD_CONFUSION,
+        f"this run ({run.parameter('dataset')} test)": confusion_counts(test["label"], test["prediction"]),
+    }
+    swept, chosen = threshold_table(test["label"], test["p_private"]), run.read_table("thresholds.csv")
+    sources, calibration = run.read_table("sources.csv"), metrics["calibration"]
+    reliability = evaluation_plots.plot_reliability(test["label"], test["p_private"], calibration["temperature"])
+    return {
+        "results": results.to_dict("records"),
+        "n_seeds": len(spread),
+        "interval": metrics["interval"],
+        "ranking": metrics["ranking"],
+        "calibration": calibration,
+        "thresholds": chosen.to_dict("records"),
+        "sources": sources.to_dict("records"),
+        "confusions": plots.png_uri(evaluation_plots.plot_confusions(confusions)),
+        "curves": plots.png_uri(evaluation_plots.plot_roc_pr(test["label"], test["p_private"])),
+        "threshold_curves": plots.png_uri(evaluation_plots.plot_thresholds(swept, chosen)),
+        "reliability": plots.png_uri(reliability),
+        "by_source": plots.png_uri(evaluation_plots.plot_by_source(sources)),
+    }
+
+
+def _baselines(run: RunFolder) -> dict:
+    fitted, dataset = run.read_table("baselines.csv"), run.parameter("dataset")
+    shown = beside_published(fitted, dataset).assign(chosen=fitted["chosen"].fillna(""))
+    return {
+        "baselines": shown.to_dict("records"),
+        "comparisons": run.read_table("comparisons.csv").to_dict("records"),
+        "energy_sources": sorted(set(fitted["energy_source"])),
+        "baselines_picture": plots.png_uri(plots.plot_baselines(fitted, published_percent(fitted["model"], dataset))),
+    }
+
+
+def _training(run: RunFolder, history: pd.DataFrame) -> dict:
+    modes, training = run.read_table("bn_modes.csv"), run.manifest["training"]
+    convex = training["convex_reference"]["test_balanced_accuracy"]
+    return {
+        "training": training,
+        "learning": plots.png_uri(plots.plot_learning_curves(history, training["kept_epoch"])),
+        "has_val": history["val_loss"].notna().any(),
+        "bn_mode": run.parameter("bn_mode"),
+        "modes": modes.to_dict("records"),
+        "mode_figures": [name for name in modes.columns if name.startswith("test_")],
+        "spread": plots.png_uri(plots.plot_spread(run.read_table("spread.csv"), convex, run.is_demo)),
+    }
+
+
+def _failures(run: RunFolder) -> dict:
+    failures = run.read_table("failures.csv")
+    return {
+        "outcomes": failures["outcome"].value_counts().to_dict(),
+        "worst": _gallery(failures.head(8), run),
+        "slices": plots.png_uri(plots.plot_slices(run.read_table("slices.csv"))),
+    }
+
+
+def _data(run: RunFolder, predicted: pd.DataFrame) -> dict:
+    problems = run.read_table("audit.csv")
+    return {
+        "splits": count_labels(predicted).reset_index().to_dict("records"),
+        "n_used": len(predicted),
+        "n_left_out": int((problems["action"] == "left out").sum()),
+        "problems": counts_by_kind(problems).to_dict("records"),
+    }
+
+
+def _carbon(run: RunFolder) -> dict:
+    card_range, costs = run.read_table("carbon_range.csv"), run.read_table("protocol_costs.csv")
+    return {
+        "emissions": run.read_table("emissions.csv").to_dict("records"),
+        "rounding": carbon.card_rounding().to_dict("records"),
+        "card_range": plots.png_uri(plots.plot_card_range(card_range, carbon.card_by_factor())),
+        "costs": costs.to_dict("records"),
+    }
 
 
 def _write_page(run: RunFolder, name: str, **content) -> None:

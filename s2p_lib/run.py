@@ -26,7 +26,7 @@ from s2p_lib.audit import audit_photos, one_row_per_image, stop_on_bad_photo
 from s2p_lib.config import Config, Settings, read_config
 from s2p_lib.photos import file_sha256
 from s2p_lib.run_folder import ROOT, RunFolder, check_data_dir, default_backbone
-from s2p_lib.samples import check_samples
+from s2p_lib.samples import check_samples, draw_sample
 
 OF_BACKBONE = ("backbone", "weights", "image_size", "bn_mode", "precision")  # parameters
 MADE_BY = "s2p_lib"  # marks a manifest.json as ours
@@ -50,6 +50,9 @@ class Parameters(BaseModel):
     fold: Annotated[int, Field(ge=0)] | Literal["final", "original"] | None = Field(
         None,
         description="split: 0, 1, .. (a fold), final (no val) or original; by default 0, for privacyalert original",
+    )
+    max_photos: int | None = Field(
+        None, ge=30, description="use only so many photos, a stratified sample; all by default"
     )
     show_photos: bool | None = Field(
         None, description="show photos in notebooks and pages as they are; by default only those of the demo"
@@ -79,13 +82,43 @@ class Parameters(BaseModel):
     )
     config: str | None = Field(None, description="a released configuration file; parameters given here win over it")
     n_seeds: int = Field(100, ge=1, description="heads trained on the same scene logits, to see the spread over seeds")
+    baselines: Literal["all", "quick"] = Field(
+        "all", description="all (SVM grids as published) or quick (no grids)"
+    )
     compare_bn_modes: bool | None = Field(
         None, description="train the other BatchNorm modes too; by default only on the demo dataset"
     )
     device: Literal["auto", "cpu", "cuda", "mps"] = Field("auto", description="auto, cpu, cuda or mps")
     workers: Annotated[int, Field(ge=0)] | Literal["auto"] = Field("auto", description="threads that decode photos")
     released_dir: str = Field("data", description="where s2p fetch has put the released checkpoint and demo photos")
+    model_version: str | None = Field(
+        None, description="MAJOR.CONFIG.RUN of the model card; by default as its settings differ from the card's"
+    )
     country: str = Field("GBR", description="three-letter code of the country whose grid factor is used")
+    grid_factor: float | None = Field(None, gt=0, description="kg CO2eq per kWh; by default that of country")
+
+
+@dataclass(frozen=True)
+class Preset:
+    """A size of run: what it is for, and the parameters that it sets."""
+
+    meaning: str
+    parameters: Mapping
+
+
+# In full, compare_bn_modes stays off: the released mode passes all photos once an epoch, where frozen passes them once
+# (the card's training had 117 epochs). Ask for it: -p compare_bn_modes True.
+PRESETS = {
+    "demo": Preset("everything on the drawn demo photos; no result of the paper", {}),
+    "short": Preset(
+        "a quick look at a dataset: 600 of its photos, 10 seeds, baselines without grids",
+        {"max_photos": 600, "n_seeds": 10, "baselines": "quick", "compare_bn_modes": False},
+    ),
+    "full": Preset(
+        "all photos, 100 seeds, all baselines; BatchNorm modes only if asked for (released: one pass an epoch)",
+        {"n_seeds": 100, "baselines": "all", "compare_bn_modes": False},
+    ),
+}
 
 
 @dataclass(frozen=True)
@@ -105,13 +138,14 @@ NOTEBOOKS = {
             "data_dir",
             "features",
             "fold",
+            "max_photos",
             "show_photos",
             "config",
             "on_bad_photo",
             "workers",
         ),
         reads=(),
-        writes=("splits.csv", "audit.csv", "labels_splits.csv"),
+        writes=("splits.csv", "audit.csv", "labels_splits.csv", "folds.csv"),
     ),
     "02_train": Notebook(
         (
@@ -142,32 +176,54 @@ NOTEBOOKS = {
         writes=("history.csv", "checkpoint.pth", "config.json", "bn_modes.csv", "spread.csv"),
     ),
     "03_evaluate": Notebook(
-        ("run_dir", "released_dir", "device", "workers"),
-        reads=("splits.csv", "checkpoint.pth"),
-        writes=("predictions.csv", "predictions_released.csv", "metrics.json", "released_demo.csv"),
+        ("run_dir", "baselines", "released_dir", "device", "workers"),
+        reads=("splits.csv", "history.csv", "checkpoint.pth"),
+        writes=(
+            "predictions.csv",
+            "predictions_released.csv",
+            "metrics.json",
+            "thresholds.csv",
+            "sources.csv",
+            "baselines.csv",
+            "comparisons.csv",
+            "released_demo.csv",
+        ),
     ),
     "04_failures": Notebook(
         ("run_dir", "show_photos", "device", "workers"),
         reads=("splits.csv", "checkpoint.pth", "predictions.csv"),
-        writes=("failures.csv", "failures.html"),
+        writes=("failures.csv", "failures.html", "slices.csv"),
     ),
     # 05 reads the stages in the manifest; metrics.json stands for "the stages have run".
-    "05_carbon": Notebook(("run_dir", "country"), reads=("metrics.json",), writes=("emissions.csv",)),
+    "05_carbon": Notebook(
+        ("run_dir", "country", "grid_factor", "device", "workers"),
+        reads=("splits.csv", "history.csv", "metrics.json"),
+        writes=("emissions.csv", "carbon_range.csv", "protocol_costs.csv"),
+    ),
     "06_report": Notebook(
-        ("run_dir", "show_photos"),
+        ("run_dir", "show_photos", "model_version"),
         reads=(
             "splits.csv",
+            "checkpoint.pth",
             "audit.csv",
             "history.csv",
             "bn_modes.csv",
             "spread.csv",
+            "folds.csv",
             "predictions.csv",
             "metrics.json",
+            "thresholds.csv",
+            "sources.csv",
+            "baselines.csv",
+            "comparisons.csv",
             "released_demo.csv",
             "failures.csv",
+            "slices.csv",
             "emissions.csv",
+            "carbon_range.csv",
+            "protocol_costs.csv",
         ),
-        writes=("claims.csv", "report.html"),
+        writes=("claims.csv", "report.html", "MODEL_CARD.md", "ro-crate-metadata.json"),
     ),
 }
 
@@ -401,6 +457,27 @@ def check_parameters(given: Mapping) -> Parameters:
         raise ValueError("\n".join(_explain(e) for e in error.errors())) from None
 
 
+def with_preset(preset: str | None, given: Mapping) -> dict:
+    """The parameters of one of ``PRESETS`` (None: of none) and those given, which win over it.
+
+    ValueError for the demo preset with a dataset that is not the demo's.
+    """
+    if preset is None:
+        return dict(given)
+    if preset == "demo" and given.get("dataset", "demo") != "demo":
+        raise ValueError(
+            f"preset demo is for the drawn demo photos, not for dataset={given['dataset']!r}; use short or full"
+        )
+    return dict(PRESETS[preset].parameters) | dict(given)
+
+
+def resolve_for(run_dir: Path, given: Mapping) -> Parameters:
+    """The checked parameters of a run into ``run_dir``; ValueError names what came and what is allowed."""
+    if "run_dir" in given:
+        raise ValueError("the run's folder is named by --out, not by -p run_dir")
+    return resolve({"run_dir": os.path.relpath(Path(run_dir).resolve(), ROOT), **given})[0]
+
+
 def run_notebooks(run_dir: Path, given: Mapping, names: tuple[str, ...] = tuple(NOTEBOOKS)) -> None:
     """Run the notebooks in order into ``run_dir``; stops at the first that fails and keeps it there.
 
@@ -410,12 +487,9 @@ def run_notebooks(run_dir: Path, given: Mapping, names: tuple[str, ...] = tuple(
     import papermill
     from nbclient.exceptions import DeadKernelError
 
-    if "run_dir" in given:
-        raise ValueError("the run's folder is named by --out, not by -p run_dir")
-    run_dir = Path(run_dir).resolve()
+    checked, run_dir = resolve_for(run_dir, given), Path(run_dir).resolve()
+    check_before_work(checked, names)
     run_dir.mkdir(parents=True, exist_ok=True)
-    checked, _ = resolve({"run_dir": os.path.relpath(run_dir, ROOT), **given})
-    _check_before_work(checked, names)
     given = checked.model_dump(include={"run_dir", *given})
     _remove_results(run_dir, names)
     started = time.monotonic()
@@ -480,7 +554,7 @@ def peak_memory_bytes() -> int:
     return unit * max(resource.getrusage(who).ru_maxrss for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
 
 
-def _check_before_work(p: Parameters, names: tuple[str, ...]) -> None:
+def check_before_work(p: Parameters, names: tuple[str, ...] = tuple(NOTEBOOKS)) -> None:
     """Find what is missing or wrong now: before old results are removed, and not after an hour of reading photos."""
     from s2p_lib.model import choose_device
 
@@ -491,7 +565,7 @@ def _check_before_work(p: Parameters, names: tuple[str, ...]) -> None:
     if "02_train" in names:
         _check_model_files(p)
     if p.data_dir is not None:
-        datasets.read(p.dataset, ROOT / p.data_dir, p.fold, p.features)
+        draw_sample(datasets.read(p.dataset, ROOT / p.data_dir, p.fold, p.features).samples, p.max_photos)
 
 
 def _check_model_files(p: Parameters) -> None:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from s2p_lib.config import Settings
 from s2p_lib.datasets import DATASETS, Dataset
 
 ROOT = Path(__file__).resolve().parent.parent  # of the repository
@@ -50,6 +51,11 @@ class RunFolder:
     def parameter(self, name: str):
         """A parameter that a notebook of this run was given."""
         return self.manifest["parameters"][name]
+
+    @property
+    def trained_settings(self) -> Settings:
+        """The settings that 02_train trained with."""
+        return Settings(**self.manifest["training"]["settings"])
 
     @property
     def is_demo(self) -> bool:

@@ -112,6 +112,39 @@ def grouped_splits(labels: pd.Series, groups: pd.Series, fold: int | str, seed: 
     return pd.Series(split, dtype=object)
 
 
+def draw_sample(samples: pd.DataFrame, max_photos: int | None, seed: int = SPLIT_SEED) -> pd.DataFrame:
+    """At most ``max_photos`` rows of a samples table, in their order; all of them by default (None).
+
+    Stratified by split (where there is one), label and source: each group has its share, but at least one photo, and
+    each label of a split at least two. Without a split each label has at least as many as ``grouped_splits`` needs. The
+    same seed draws the same photos. ValueError if ``max_photos`` is too few for that.
+    """
+    if max_photos is None or max_photos >= len(samples):
+        return samples
+    least = 2 if samples["split"].notna().any() else round(1 / TEST_SHARE)
+    table = samples.assign(split=samples["split"].astype(object).fillna("none"))
+    groups = table.groupby(["split", "label", "source"])
+    sizes = groups.size()
+    at_least = pd.Series(1, index=sizes.index)
+    for _, cell in sizes.groupby(["split", "label"]):
+        for _ in range(max(0, min(least, cell.sum()) - len(cell))):
+            at_least[(cell - at_least[cell.index]).idxmax()] += 1
+    if at_least.sum() > max_photos:
+        raise ValueError(
+            f"max_photos={max_photos} is too few: {len(sizes)} groups of split, label and source need {at_least.sum()} "
+            f"photos to have {least} of each label in each split and one of each source; give more"
+        )
+    wanted = sizes * max_photos / len(samples)
+    n = np.maximum(at_least, np.floor(wanted).astype(int))
+    while n.sum() != max_photos:  # what rounding and the least numbers have made too many or too few
+        if n.sum() > max_photos:
+            n[(n - wanted).where(n > at_least).idxmax()] -= 1
+        else:
+            n[(n - wanted).where(n < sizes).idxmin()] += 1
+    parts = [group.sample(n.iloc[i], random_state=seed) for i, (_, group) in enumerate(groups)]
+    return samples.loc[np.sort(np.concatenate([part.index for part in parts]))].reset_index(drop=True)
+
+
 def check_samples(samples: pd.DataFrame, fold: int | str = 0) -> None:
     """Raise ValueError unless every split of ``fold`` has photos of both classes; ``final`` has no val."""
     counts = count_labels(samples)

@@ -54,7 +54,7 @@ class Trained:
     ``last`` where there was no validation part to choose by.
     """
 
-    head: nn.Linear
+    head: nn.Module
     epoch: int
     measure: float
     history: pd.DataFrame
@@ -105,19 +105,20 @@ def split_parts(samples: pd.DataFrame, scene_logits: np.ndarray) -> dict[str, Pa
 
 
 def fit(
-    head: nn.Linear,
+    head: nn.Module,
     train: Part,
     val: Part | None,
     settings: Settings = CARD,
     state_file: Path | None = None,
     backbone: nn.Module | None = None,
 ) -> Trained:
-    """Fit ``head`` as the card and the released code say.
+    """Fit ``head`` as the card and the released code say: S2P's linear layer, or another module of that form.
 
+    It maps scene logits [B, 365] to privacy logits [B, 2] (private, public), or to [B, 1] with ``use_bce``.
     Shuffled batches with the short last one kept, epoch losses as the plain mean of batch means. The kept epoch has
     the best value of the measure on val, the later one of equals. Without val (fold ``final``) the plateau scheduler
     follows the balanced accuracy on train, and the last epoch is kept. ``head`` itself is left as it came.
-    It is fitted on the CPU: 732 parameters cannot keep a GPU busy.
+    It is fitted on the CPU: so few parameters cannot keep a GPU busy.
 
     With ``state_file``, all that decides the rest of the training is kept there after each epoch. A call with the same
     data and settings goes on from it and ends with the same bits. Ctrl-C ends training after the last whole epoch.
@@ -210,7 +211,7 @@ class Course:
             return f"{self.settings.max_hours:g} h reached"
         return "max_epochs reached" if len(self.rows) >= self.settings.max_epochs else None
 
-    def trained(self, head: nn.Linear) -> Trained:
+    def trained(self, head: nn.Module) -> Trained:
         kept = deepcopy(head).requires_grad_(False)
         kept.load_state_dict(self.best["kept"]["head"])
         history = pd.DataFrame(self.rows, columns=HISTORY_COLUMNS)
@@ -252,7 +253,7 @@ class Figures:
     measures: dict[str, float]
 
 
-def make_optimizer(head: nn.Linear, settings: Settings) -> torch.optim.Optimizer:
+def make_optimizer(head: nn.Module, settings: Settings) -> torch.optim.Optimizer:
     if settings.optimizer == "SGD":
         return torch.optim.SGD(head.parameters(), settings.lr, settings.momentum, weight_decay=settings.weight_decay)
     return torch.optim.Adam(head.parameters(), settings.lr, weight_decay=settings.weight_decay)
@@ -307,7 +308,7 @@ def _epoch(head, part: Part, settings: Settings, batch_size: int, weights, order
     return Figures(float(torch.stack(means).mean()), float(total / weight), measures)
 
 
-def _state_key(head: nn.Linear, train: Part, val: Part | None, settings: Settings) -> str:
+def _state_key(head: nn.Module, train: Part, val: Part | None, settings: Settings) -> str:
     """Hex sha256 of all that decides a training's epochs: data (and first backbone), first head, settings.
 
     The limits that end it are left out: an interrupted training may go on with others.
@@ -339,7 +340,7 @@ def _read_state(path: Path, key: str, max_epochs: int) -> dict | None:
     return state
 
 
-def predict(head: nn.Linear, scene_logits: np.ndarray) -> np.ndarray:
+def predict(head: nn.Module, scene_logits: np.ndarray) -> np.ndarray:
     """[N] float64 probability of private: softmax of the privacy logits; 1 - sigmoid for one logit (``use_bce``)."""
     with torch.inference_mode():
         privacy_logits = head(torch.from_numpy(scene_logits)).double()

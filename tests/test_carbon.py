@@ -1,6 +1,9 @@
+from types import SimpleNamespace
+
+import matplotlib.pyplot as plt
 import pytest
 
-from s2p_lib import carbon
+from s2p_lib import carbon, plots
 
 
 def test_the_cards_inputs_give_0_6144_kg_and_the_calculator_0_61():
@@ -36,6 +39,31 @@ def test_a_tracker_that_gives_nothing_is_not_a_silent_zero(monkeypatch, given):
     assert "codecarbon gave nothing" in measured["energy_source"]
 
 
+def failing(*_):
+    raise RuntimeError("no driver")
+
+
+@pytest.mark.parametrize("broken", ["energy_counters", "_started_tracker", "_stopped"])
+def test_a_tracker_that_raises_on_start_or_stop_stops_nothing_and_is_named(monkeypatch, broken):
+    monkeypatch.setattr(carbon, "energy_counters", lambda: ["NVML"])
+    monkeypatch.setattr(carbon, "_started_tracker", object)
+    monkeypatch.setattr(carbon, broken, failing)
+    with carbon.measure_energy() as measured:
+        done = sum(range(10_000))
+    assert done
+    assert measured["energy_kwh"] == pytest.approx(measured["duration_s"] / 3600 * carbon.DECLARED_POWER_W / 1000)
+    assert measured["energy_source"] == "time x declared 65 W (codecarbon failed: RuntimeError)"
+
+
+@pytest.mark.parametrize("tracker", [{"stop": failing}, {"stop": lambda: 1.0}, {"stop": lambda: None}])
+def test_a_tracker_that_breaks_does_not_hide_the_blocks_own_error(monkeypatch, tracker):
+    monkeypatch.setattr(carbon, "energy_counters", lambda: ["NVML"])
+    monkeypatch.setattr(carbon, "_started_tracker", lambda: SimpleNamespace(**tracker))
+    with pytest.raises(KeyError, match="the block's"), carbon.measure_energy() as measured:
+        raise KeyError("the block's")
+    assert "time x declared 65 W" in measured["energy_source"]
+
+
 def test_a_measured_energy_is_taken_as_it_is(monkeypatch):
     monkeypatch.setattr(carbon, "energy_counters", lambda: ["RAPL", "NVML"])
     monkeypatch.setattr(carbon, "_started_tracker", object)
@@ -61,6 +89,90 @@ def test_emissions_are_energy_times_the_countrys_factor():
     table = carbon.emissions_table(stages, "GBR")
     assert table["co2eq_kg"].tolist() == [0.5 * carbon.grid_factor_kg_per_kwh("GBR")]
     assert 0.05 < carbon.grid_factor_kg_per_kwh("GBR") < 0.5  # kg/kWh: Britain's grid of this decade
+
+
+def test_a_given_factor_takes_the_countrys_place_and_the_table_says_which_it_was():
+    stages = {"train": {"duration_s": 10.0, "energy_kwh": 0.5, "energy_source": "RAPL"}}
+    given = carbon.emissions_table(stages, "GBR", 0.25)
+    assert given["co2eq_kg"].tolist() == [0.125]
+    assert given["factor_source"].tolist() == ["given"]
+    assert carbon.emissions_table(stages, "GBR")["factor_source"].tolist() == ["codecarbon's mix of GBR"]
+
+
+def test_the_rounding_is_shown_step_by_step():
+    steps = carbon.card_rounding().set_index("step")["result"]
+    by_hand = [0.6144, 2.0, 0.61, 0.62, 0.62, 0.62, 0.62]  # 8 x 0.25 x 0.3072; 2.00; round(0.6144); printed; 3 ways
+    assert steps.tolist() == pytest.approx(by_hand, abs=1e-12)
+    table = carbon.card_rounding()
+    assert "8.03 h" in table["calculation"].iloc[4]
+    assert "2.01 kWh" in table["calculation"].iloc[4]
+    assert "0.31" in table["calculation"].iloc[6]
+
+
+def test_one_input_varied_alone_moves_the_estimate_in_proportion():
+    table = carbon.card_range().set_index("input")
+    alone = table.drop("all together")
+    for end in ("low", "high"):
+        expected = 0.6144 * alone[end] / alone["on_card"]
+        assert alone[f"co2eq_kg_{end}"].tolist() == pytest.approx(expected.tolist(), rel=1e-12)
+    both = 7.5 * 0.125 * 0.19338, 8.5 * 0.25 * 0.3072 * 1.58  # by hand: the lowest factor is that of 2022
+    assert tuple(table.loc["all together", ["co2eq_kg_low", "co2eq_kg_high"]]) == pytest.approx(both, rel=1e-12)
+    assert table["source"].str.len().min() > 10
+
+
+def test_the_cards_estimate_lies_in_every_range():
+    table = carbon.card_range()
+    assert ((table["co2eq_kg_low"] <= 0.6144 + 1e-9) & (table["co2eq_kg_high"] >= 0.6144 - 1e-9)).all()
+
+
+def test_by_factor_the_card_is_first_and_the_highest():
+    table = carbon.card_by_factor()
+    assert table["co2eq_kg"].iloc[0] == table["co2eq_kg"].max() == pytest.approx(0.6144)
+    assert table.set_index("factor").loc["2022", "co2eq_kg"] == pytest.approx(2 * 0.19338)
+    assert table["factor"].iloc[-1].startswith("codecarbon")
+
+
+def test_the_released_protocol_passes_train_and_val_in_every_epoch():
+    counts = {"train": 18_433, "val": 9_217, "test": 6_912}
+    table = carbon.protocol_costs(0.25, counts, head_s=36, power_w=100, factor_kg_per_kwh=0.2).set_index("protocol")
+    assert table["passes"].to_dict() == {"frozen": 34_562, "released": 117 * 27_650 + 6_912}
+    assert table.loc["frozen", "hours"] == pytest.approx((34_562 * 0.25 + 36) / 3600)
+    assert (table["energy_kwh"] / table["hours"]).tolist() == pytest.approx([0.1, 0.1])
+    assert (table["co2eq_kg"] / table["energy_kwh"]).tolist() == pytest.approx([0.2, 0.2])
+    assert table["times_frozen"].tolist() == pytest.approx([1, (117 * 27_650 + 6_912) / 34_562])
+
+
+@pytest.mark.parametrize(
+    ("s_per_photo", "counts", "power_w"), [(0, {"train": 1}, 65), (1, {"train": 0}, 65), (1, {"train": 1}, 0)]
+)
+def test_costs_of_nothing_are_refused(s_per_photo, counts, power_w):
+    with pytest.raises(ValueError, match="must be positive"):
+        carbon.protocol_costs(s_per_photo, counts, 1, power_w, 0.2)
+
+
+def test_energy_of_1000_photos():
+    assert carbon.energy_per_1000_photos(0.5, 250) == 2.0
+    with pytest.raises(ValueError, match="n_photos=0"):
+        carbon.energy_per_1000_photos(0.5, 0)
+
+
+def test_the_figure_of_the_range_has_a_bar_for_each_input_from_its_low_to_its_high_end():
+    table = carbon.card_range()
+    figure = plots.plot_card_range(table, carbon.card_by_factor())
+    bars = figure.axes[0].patches
+    assert [bar.get_x() for bar in bars] == pytest.approx(table["co2eq_kg_low"].tolist())
+    assert [bar.get_x() + bar.get_width() for bar in bars] == pytest.approx(table["co2eq_kg_high"].tolist())
+    assert len(figure.axes[1].patches) == len(carbon.card_by_factor())
+    plt.close(figure)
+
+
+def test_the_figure_of_the_protocols_shows_both_energies():
+    table = carbon.protocol_costs(0.25, {"train": 20, "val": 10, "test": 5}, 1, 65, 0.2).assign(photos="these")
+    figure = plots.plot_protocols(table)
+    ax = figure.axes[0]
+    assert [bar.get_width() for bar in ax.patches] == pytest.approx(table["energy_kwh"].tolist())
+    assert ax.get_xscale() == "log"  # the ratio is above 10
+    plt.close(figure)
 
 
 def test_an_unknown_country_names_the_known_ones():

@@ -145,11 +145,13 @@ def test_a_name_in_two_other_batches_is_not_guessed(tree):
 def test_published_folds_show_sizes_shares_and_the_common_test(tree):
     tree.labels["Fold 1"] = tree.labels["Fold 0"].map({0: 1, 1: 0, 2: 2})
     tree.labels["Fold 2"] = tree.labels["Fold 0"].map({0: 2, 1: 0, 2: 1})
+    tree.labels["Fold 3"] = tree.labels["Fold 0"]
     tree.write()
     folds = datasets.published_folds("ipd", tree.dir).set_index("fold")
     assert folds.loc["Fold 0", ["train", "val", "test"]].tolist() == [6, 3, 3]
     assert folds.loc["Fold 0", "private_percent_train"] == 33.33
-    assert folds["same_test"].tolist() == [True, True, False]
+    assert folds["same_test"].tolist() == [True, True, False, True]
+    assert folds["val_seen_before"].tolist() == [0, 0, 0, 3]
 
 
 def test_an_unknown_fold_names_the_columns_that_exist(tree):

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from s2p_lib import audit, datasets, demo, demo_scenes, metrics, photos, scene_logits, training
+from s2p_lib import audit, datasets, demo, demo_scenes, metrics, photos, prediction_files, scene_logits, training
 from s2p_lib import model as s2p
 from s2p_lib.model import SCENES
 
@@ -126,7 +126,7 @@ def test_s2p_does_on_the_demo_dataset_what_the_card_says_it_does(tmp_path):
     table, logits, _ = scene_logits.drop_unreadable(table, logits, unreadable)
     parts = training.split_parts(table, logits)
     trained = training.fit(model.scene_to_privacy_layer, parts["train"], parts["val"])
-    predictions = metrics.predictions_table(table, training.predict(trained.head, logits))
+    predictions = prediction_files.predictions_table(table, training.predict(trained.head, logits))
     test = predictions[predictions["split"] == "test"]
     assert 0.75 <= metrics.card_metrics(test["label"], test["prediction"])["balanced_accuracy"] <= 0.93
     described, wrong = demo.count_card_failures(data_dir, test)

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from s2p_lib import failures, metrics, training
+from s2p_lib import failures, metrics, prediction_files, training
 from s2p_lib.model import SCENES
 
 
@@ -38,7 +38,7 @@ def test_contributions_add_up_to_the_margin(head, logits):
 def test_the_table_holds_all_failures_the_most_confident_first(head, logits):
     samples = pd.DataFrame({"image": [f"p{i}" for i in range(20)], "split": "test"})
     samples["label"] = ["private", "public"] * 10
-    predictions = metrics.predictions_table(samples, training.predict(head, logits))
+    predictions = prediction_files.predictions_table(samples, training.predict(head, logits))
     table = failures.failures_table(predictions, head, logits, logits.mean(axis=0))
     wrong = predictions[predictions["label"] != predictions["prediction"]]
     assert set(table["image"]) == set(wrong["image"])
@@ -57,7 +57,7 @@ def test_reasons_are_the_scenes_that_moved_the_decision_its_way():
     logits = np.zeros((2, 365), np.float32)
     logits[0, 7], logits[1, 7] = 2.0, -2.0
     samples = pd.DataFrame({"image": ["a", "b"], "split": "test", "label": ["public", "private"]})
-    predictions = metrics.predictions_table(samples, training.predict(head, logits))
+    predictions = prediction_files.predictions_table(samples, training.predict(head, logits))
     table = failures.failures_table(predictions, head, logits, np.zeros(365)).set_index("image")
     assert table.loc["a", "reasons"].split(", ")[0] == SCENES[7]
     assert table.loc["b", "reasons"].split(", ")[0] == f"no {SCENES[7]}"
@@ -65,7 +65,7 @@ def test_reasons_are_the_scenes_that_moved_the_decision_its_way():
 
 def test_no_failures_give_an_empty_table_with_all_columns(head, logits):
     samples = pd.DataFrame({"image": ["a"], "split": "test", "label": ["public"]})
-    predictions = metrics.predictions_table(samples, np.array([0.1]))
+    predictions = prediction_files.predictions_table(samples, np.array([0.1]))
     table = failures.failures_table(predictions, head, logits[:1], logits.mean(axis=0))
     assert len(table) == 0
     assert {"outcome", "confidence", "top_scenes", "reasons"} <= set(table.columns)

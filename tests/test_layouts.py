@@ -15,7 +15,7 @@ from conftest import save_photo
 from nbclient import NotebookClient
 from scipy.special import expit
 
-from s2p_lib import datasets, metrics, plots
+from s2p_lib import datasets, plots, prediction_files
 from s2p_lib.made_scenes import scene_file
 from s2p_lib.run import NOTEBOOKS, check_parameters, run_notebooks
 from s2p_lib.run_folder import ROOT, RunFolder
@@ -77,7 +77,7 @@ def test_privacyalert_runs_from_photos(privacyalert, tmp_path):
     assert (released.map({"1": "private", "0": "public"}) == predicted).all()
     table = run.read_table("predictions.csv")
     test = table[table["split"] == "test"]
-    again = metrics.read_released_predictions(
+    again = prediction_files.read_released_predictions(
         run.path("predictions_released.csv"), test, datasets.DATASETS["privacyalert"].codes
     )
     assert again["prediction"].tolist() == test["prediction"].tolist()

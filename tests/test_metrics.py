@@ -3,9 +3,10 @@ import pandas as pd
 import pytest
 import scipy.stats
 from sklearn import metrics as oracle
+from statsmodels.stats.contingency_tables import mcnemar
+from statsmodels.stats.proportion import proportion_confint
 
 from s2p_lib import metrics
-from s2p_lib.claims import CARD_CONFUSION
 from s2p_lib.samples import CLASSES
 
 
@@ -16,7 +17,7 @@ def random_predictions(seed: int, n: int = 200) -> tuple[np.ndarray, np.ndarray]
 
 
 def test_the_cards_confusion_matrix_gives_the_cards_figures():
-    figures = metrics.metrics_of_counts(CARD_CONFUSION)
+    figures = metrics.metrics_of_counts(metrics.CARD_CONFUSION)
     assert {name: round(100 * float(value), 2) for name, value in figures.items()} == metrics.CARD_PERCENT
 
 
@@ -42,39 +43,6 @@ def test_a_class_that_is_never_predicted_has_precision_zero():
 def test_rows_of_the_confusion_matrix_are_labels():
     counts = metrics.confusion_counts(["private"] * 3 + ["public"], ["public"] * 3 + ["public"])
     assert counts.tolist() == [[0, 3], [0, 1]]
-
-
-# Percent, from the README of the reference data: private P R F1, public P R F1, macro P, BA, ACC.
-PUBLISHED_FILES = {
-    ("ipd", "rand-fold0", "gt-fold0", 0): [33.21, 49.00, 39.59, 66.54, 50.72, 57.56, 49.87, 49.86, 50.14],
-    ("ipd", "cls0-fold0", "gt-fold0", 0): [33.33, 100, 50, 0, 0, 0, 16.67, 50, 33.33],
-    ("privacyalert", "rand-original", "gt-original", 1): [
-        24.23,
-        47.33,
-        32.05,
-        74.27,
-        50.67,
-        60.24,
-        49.25,
-        49.00,
-        49.83,
-    ],
-    ("privacyalert", "cls1-original", "gt-original", 1): [25, 100, 40, 0, 0, 0, 12.5, 50, 25],
-}
-
-
-@pytest.mark.parametrize(("dataset", "file", "truth", "private_code"), PUBLISHED_FILES)
-def test_published_prediction_files_have_the_expected_figures(reference, dataset, file, truth, private_code):
-    folder = reference / "released_predictions" / dataset
-    codes = {private_code: "private", 1 - private_code: "public"}
-    images = pd.read_csv(folder / f"{file}.csv", dtype={"image": str})["image"]
-    samples = pd.DataFrame({"image": images, "split": "test", "label": "unknown"})
-    labels = metrics.read_released_predictions(folder / f"{truth}.csv", samples, codes)
-    samples["label"] = labels["prediction"]
-    table = metrics.read_released_predictions(folder / f"{file}.csv", samples, codes)
-    figures = metrics.card_metrics(table["label"], table["prediction"])
-    expected = PUBLISHED_FILES[dataset, file, truth, private_code]
-    assert [round(100 * value, 2) for value in figures.values()] == pytest.approx(expected, abs=0.0051)
 
 
 def test_bootstrap_intervals_agree_with_scipy():
@@ -105,21 +73,11 @@ def counts_to_photos(counts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def test_evaluate_holds_counts_and_figures():
-    labels, predictions = counts_to_photos(CARD_CONFUSION)
+    labels, predictions = counts_to_photos(metrics.CARD_CONFUSION)
     evaluation = metrics.evaluate(labels, predictions)
     assert evaluation["photos"] == {"private": 2304, "public": 4608}
     assert evaluation["confusion"]["private_called_public"] == 635
     assert evaluation["figures"]["accuracy"]["value"] == pytest.approx(0.8312, abs=5e-5)
-
-
-def test_released_format_keeps_meaning_and_order():
-    samples = pd.DataFrame({"image": ["b", "a"], "split": "test", "label": ["public", "private"]})
-    table = metrics.predictions_table(samples, np.array([0.9, 0.2]))
-    released = metrics.released_predictions(table)
-    assert table["prediction"].tolist() == ["private", "public"]
-    assert released["image"].tolist() == ["b", "a"]
-    assert released["pred_class"].tolist() == [0, 1]
-    assert released["probability"].tolist() == [0.9, 0.8]
 
 
 def test_beside_card_joins_by_name():
@@ -146,41 +104,159 @@ def test_the_measures_that_pick_an_epoch_are_scikit_learns():
 
 
 @pytest.fixture
-def three() -> pd.DataFrame:
-    return pd.DataFrame({"image": ["1.5", "a", "007"], "split": "test", "label": ["public", "private", "public"]})
+def sources() -> pd.DataFrame:
+    """60 photos of ``b`` with both classes and 10 private ones of ``a``, of which 7 are found."""
+    labels, predictions = random_predictions(7, 60)
+    b = pd.DataFrame({"source": "b", "label": labels, "prediction": predictions})
+    a = pd.DataFrame({"source": "a", "label": "private", "prediction": ["private"] * 7 + ["public"] * 3})
+    return pd.concat([b, a], ignore_index=True)
 
 
-def test_written_predictions_are_read_back(three, tmp_path):
-    predictions = metrics.predictions_table(three, np.array([0.9, 0.2, 0.5]))
-    metrics.released_predictions(predictions).iloc[::-1].to_csv(tmp_path / "p.csv", index=False)
-    read = metrics.read_released_predictions(tmp_path / "p.csv", three)
-    assert read["image"].tolist() == ["1.5", "a", "007"]
-    assert read["prediction"].tolist() == predictions["prediction"].tolist()
-    assert read["probability"].tolist() == [0.9, 0.8, 0.5]
+def test_each_source_has_the_figures_of_its_photos_alone(sources):
+    table = metrics.by_source(sources).set_index("source")
+    assert table.index.tolist() == ["a", "b", "all"]
+    for source, part in {"b": sources[sources["source"] == "b"], "all": sources}.items():
+        expected = metrics.card_metrics(part["label"], part["prediction"])
+        row = table.loc[source]
+        for name in ("private_recall", "public_recall", "balanced_accuracy", "accuracy"):
+            assert row[name] == pytest.approx(expected[name], abs=1e-12)
+            assert row[f"{name}_low"] < row[name] < row[f"{name}_high"]
 
 
-def test_names_with_folders_and_extensions_and_codes_as_floats_are_read(three, tmp_path):
-    rows = "image,probability,pred_class\nbatch0/a.jpg,0.7,1.0\n/data/imgs/1.5,0.6,0.0\n007.PNG,1,0\n"
-    (tmp_path / "p.csv").write_text(rows)
-    read = metrics.read_released_predictions(tmp_path / "p.csv", three).set_index("image")
-    assert read["prediction"].to_dict() == {"1.5": "private", "a": "public", "007": "private"}
-    opposite = metrics.read_released_predictions(tmp_path / "p.csv", three, {0: "public", 1: "private"})
-    assert opposite["prediction"].tolist() == ["public", "private", "public"]
+@pytest.mark.parametrize(("k", "n"), [(0, 10), (3, 10), (10, 10), (1234, 2304)])
+def test_the_interval_is_scipys_wilson_interval(k, n):
+    interval = scipy.stats.binomtest(k, n).proportion_ci(method="wilson")
+    assert metrics.wilson_interval(k / n, n) == pytest.approx((interval.low, interval.high), abs=1e-12)
+
+
+def test_a_source_without_public_photos_has_no_figure_that_needs_them(sources):
+    row = metrics.by_source(sources).set_index("source").loc["a"]
+    assert (row["n_private"], row["n_public"]) == (10, 0)
+    wilson = proportion_confint(7, 10, method="wilson")
+    for name in ("private_recall", "accuracy"):
+        found = [row[name], row[f"{name}_low"], row[f"{name}_high"]]
+        assert found == pytest.approx([0.7, *wilson], abs=1e-9)
+    missing = [f"{name}{end}" for name in ("public_recall", "balanced_accuracy") for end in ("", "_low", "_high")]
+    assert row[missing].isna().all()
+
+
+def two_models(n: int = 300) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    rng = np.random.default_rng(11)
+    labels = rng.choice(CLASSES, n, p=[0.3, 0.7])
+    a, b = (
+        np.where(rng.random(n) < right, labels, np.where(labels == "private", *CLASSES[::-1])) for right in (0.85, 0.75)
+    )
+    return labels, a, b
+
+
+def test_mcnemars_test_is_that_of_statsmodels():
+    labels, a, b = two_models()
+    found = metrics.compare(labels, a, b)
+    right = pd.crosstab(a == labels, b == labels)
+    assert (found["only_a_right"], found["only_b_right"]) == (right.loc[True, False], right.loc[False, True])
+    # 1e-9: two sums of the same binomial terms
+    assert found["mcnemar_p"] == pytest.approx(mcnemar(right, exact=True).pvalue, rel=1e-9)
+
+
+def test_the_difference_of_two_models_has_scipys_paired_bootstrap_interval():
+    labels, a, b = two_models()
+    found = metrics.compare(labels, a, b)["private_recall"]
+    a_right, b_right = ((of == labels)[labels == "private"].astype(float) for of in (a, b))
+    expected = scipy.stats.bootstrap(
+        (a_right, b_right), lambda x, y, axis: x.mean(axis) - y.mean(axis), paired=True, vectorized=True,
+        n_resamples=10_000, method="percentile", rng=np.random.default_rng(0),
+    ).confidence_interval  # fmt: skip
+    assert found["difference"] == pytest.approx(a_right.mean() - b_right.mean(), abs=1e-12)
+    # A difference over about 90 photos moves in steps of 1 / 90; two bootstraps may differ by one step.
+    assert [found["low"], found["high"]] == pytest.approx(list(expected), abs=1.01 / len(a_right))
+
+
+def test_differences_are_those_of_the_card_metrics_and_change_sign_with_the_order():
+    labels, a, b = two_models()
+    ours, theirs = metrics.card_metrics(labels, a), metrics.card_metrics(labels, b)
+    ab, ba = metrics.compare(labels, a, b), metrics.compare(labels, b, a)
+    for name in ("balanced_accuracy", "private_recall", "accuracy"):
+        assert ab[name]["difference"] == pytest.approx(ours[name] - theirs[name], abs=1e-12)
+        assert ba[name]["difference"] == pytest.approx(-ab[name]["difference"], abs=1e-12)
+        assert ab[name]["low"] < ab[name]["difference"] < ab[name]["high"]
+
+
+def test_a_model_does_not_differ_from_itself():
+    labels, a, _ = two_models()
+    found = metrics.compare(labels, a, a)
+    assert (found["only_a_right"], found["only_b_right"], found["mcnemar_p"]) == (0, 0, 1.0)
+    assert found["accuracy"] == {"difference": 0, "low": 0, "high": 0}
+
+
+def test_models_are_only_compared_on_the_same_photos_of_both_classes():
+    with pytest.raises(ValueError, match="2 labels, 2 predictions of a, 1 of b"):
+        metrics.compare(["private", "public"], ["private"] * 2, ["private"])
+    with pytest.raises(ValueError, match=r"\['private'\]; photos of both"):
+        metrics.compare(["private"], ["private"], ["private"])
+
+
+def scored(seed: int, n: int = 200) -> pd.DataFrame:
+    """Photos with probabilities rounded to two digits, so that many are equal."""
+    rng = np.random.default_rng(seed)
+    labels = rng.choice(CLASSES, n, p=[0.4, 0.6])
+    p_private = np.clip(rng.normal(np.where(labels == "private", 0.6, 0.4), 0.2), 0, 1).round(2)
+    return pd.DataFrame({"label": labels, "p_private": p_private})
+
+
+def test_ranking_has_private_for_positive():
+    found = metrics.ranking(["private", "private", "public", "public"], [0.9, 0.4, 0.6, 0.1])
+    assert found["roc_auc"] == 0.75  # 3 of the 4 pairs are in order
+    assert found["average_precision"] == pytest.approx((1 + 2 / 3) / 2)
+
+
+def test_each_threshold_has_the_figures_of_the_predictions_it_makes():
+    photos = scored(1)
+    for row in metrics.threshold_table(photos["label"], photos["p_private"], [0, 0.37, 0.5, 0.9]).to_dict("records"):
+        predictions = np.where(photos["p_private"] >= row["threshold"], *CLASSES)
+        expected = metrics.card_metrics(photos["label"], predictions)
+        assert row["called_private"] == (predictions == "private").sum()
+        for name in ("private_recall", "private_precision", "public_recall", "balanced_accuracy", "accuracy"):
+            assert row[name] == pytest.approx(expected[name], abs=1e-12)
+
+
+def test_where_no_photo_is_called_private_there_is_no_precision():
+    table = metrics.threshold_table(["private", "public"], [0.2, 0.2], [0.2, 0.3])
+    assert table["called_private"].tolist() == [2, 0]
+    assert table["private_precision"].isna().tolist() == [False, True]
+    assert table["private_recall"].tolist() == [1, 0]
+
+
+def test_a_threshold_for_a_recall_is_the_largest_that_reaches_it_on_the_other_split():
+    val, test = scored(2), scored(3)
+    table = metrics.thresholds_for_recall(val, test, (0.7, 0.95, 1))
+    p_of_private = val.loc[val["label"] == "private", "p_private"]
+    for row in table.itertuples():
+        assert (p_of_private >= row.threshold).mean() == row.chosen_recall >= row.wanted_recall
+        assert (p_of_private > row.threshold).mean() < row.wanted_recall
+    expected = metrics.threshold_table(test["label"], test["p_private"], table["threshold"])
+    pd.testing.assert_frame_equal(table[expected.columns], expected)
+
+
+def test_without_val_photos_no_threshold_is_chosen():
+    table = metrics.thresholds_for_recall(scored(2).iloc[:0], scored(3))
+    assert table.empty
+    assert table.columns[:3].tolist() == ["wanted_recall", "chosen_recall", "threshold"]
+
+
+def test_a_recall_that_cannot_be_wanted_is_named():
+    with pytest.raises(ValueError, match=r"wanted=\[0.0, 70.0\]"):
+        metrics.thresholds_for_recall(scored(2), scored(3), (0, 0.5, 70))
 
 
 @pytest.mark.parametrize(
-    ("text", "said"),
+    ("labels", "p_private", "said"),
     [
-        ("image,pred_class\na,1\n", "lacks the column.*probability"),
-        ("image,probability,pred_class\na,1,1\n007,1,1\n", r"lacks 1 image\(s\), such as 1\.5"),
-        ("image,probability,pred_class\na,1,1\n007,1,1\n1.5,1,1\na.jpg,1,1\n", "more than once 1 image.*such as a"),
-        ("image,probability,pred_class\na,1,1\n007,1,1\n1.5,1,1\nb,1,1\n", "beyond the samples 1 image.*such as b"),
-        ("image,probability,pred_class\na,1,2\n007,1,1\n1.5,1,1\n", "image a has pred_class '2'"),
-        ("image,probability,pred_class\na,1.2,1\n007,1,1\n1.5,1,1\n", "probability 1.2"),
-        ("", "is no CSV table"),
+        (["public", "public"], [0.1, 0.2], r"\['public'\]; photos of both"),
+        (["private", "public", "unknown"], [0.1, 0.2, 0.3], "no others"),
+        (["private", "public"], [0.1], "2 labels, 1 probabilities"),
+        (["private", "public"], [np.nan, 1.5], "2 of 2 probabilities are not in .*photo 0: nan, photo 1: 1.5"),
     ],
 )
-def test_a_prediction_file_that_cannot_be_used_is_named(three, tmp_path, text, said):
-    (tmp_path / "p.csv").write_text(text)
-    with pytest.raises(ValueError, match=rf"p\.csv.*{said}"):
-        metrics.read_released_predictions(tmp_path / "p.csv", three)
+def test_probabilities_that_cannot_be_judged_are_named(labels, p_private, said):
+    with pytest.raises(ValueError, match=said):
+        metrics.ranking(labels, p_private)

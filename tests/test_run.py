@@ -47,6 +47,9 @@ def test_an_unknown_parameter_is_an_error_with_a_suggestion(tmp_path):
         ("fold", -1, "greater than or equal to 0"),
         ("precision", "float16", "'bfloat16'"),
         ("n_seeds", 0, "greater than or equal to 1"),
+        ("max_photos", 29, "greater than or equal to 30"),
+        ("baselines", "none", "'all' or 'quick'"),
+        ("grid_factor", 0, "greater than 0"),
     ],
 )
 def test_a_value_that_is_not_allowed_is_named_with_what_is(name, value, said):
@@ -99,7 +102,7 @@ def test_results_made_from_another_split_are_refused(tmp_path):
     finish("02_train", tmp_path, "trained on the first split")
     runs.start("03_evaluate", namespace_of("03_evaluate", run_dir=str(tmp_path)))
     finish("01_data_splits", tmp_path, "second split")
-    with pytest.raises(ValueError, match=r"checkpoint\.pth was made by 02_train from another splits\.csv"):
+    with pytest.raises(ValueError, match=r"history\.csv was made by 02_train from another splits\.csv"):
         runs.start("03_evaluate", namespace_of("03_evaluate", run_dir=str(tmp_path)))
 
 
@@ -149,6 +152,7 @@ def test_photos_that_vanished_since_are_left_out_and_added_to_the_audit(tree, tm
     run.write_table("splits.csv", table)
     run.write_table("audit.csv", pd.DataFrame(columns=samples.PROBLEM_COLUMNS))
     run.write_table("labels_splits.csv", samples.released_splits(table, 0))
+    run.write_table("folds.csv", datasets.published_folds("ipd", tree.dir))
     run.finish()
     tree.photo(5).unlink()
     for _ in range(2):
@@ -267,6 +271,89 @@ def test_a_folder_that_is_no_run_is_left_alone(tmp_path):
     assert (tmp_path / "report.html").is_file()
 
 
+def test_a_preset_sets_parameters_and_those_given_win():
+    assert runs.with_preset(None, {"seed": "1"}) == {"seed": "1"}
+    short = runs.with_preset("short", {"dataset": "ipd", "n_seeds": "3"})
+    assert (short["n_seeds"], short["max_photos"], short["baselines"]) == ("3", 600, "quick")
+    assert runs.with_preset("demo", {"dataset": "demo"}) == {"dataset": "demo"}
+    for name in runs.PRESETS:
+        runs.check_parameters(runs.with_preset(name, {}))
+
+
+def test_the_demo_preset_is_for_the_demo_dataset_alone(tmp_path):
+    given = ["--preset", "demo", "-p", "dataset", "ipd", "-p", "data_dir", str(tmp_path)]
+    result = CliRunner().invoke(main, ["run", "--out", str(tmp_path / "out"), *given])
+    assert result.exit_code == 1
+    assert "not for dataset='ipd'; use short or full" in result.output
+    assert not (tmp_path / "out").exists()
+
+
+def files_below(folder) -> dict:
+    return {path: path.stat().st_mtime_ns for path in sorted(folder.rglob("*"))}
+
+
+def test_a_dry_run_prints_the_estimate_and_leaves_everything_as_it_was(tree, tmp_path):
+    out = tmp_path / "out"
+    out.mkdir()
+    (out / "manifest.json").write_text(json.dumps({"made_by": runs.MADE_BY}))
+    (out / "report.html").write_text("the report of last week")
+    before = files_below(tmp_path)
+    given = ["-p", "dataset", "ipd", "-p", "data_dir", str(tree.dir), "-p", "backbone", "resnet18"]
+    result = CliRunner().invoke(main, ["run", "--out", str(out), "--preset", "short", "--dry-run", *given])
+    assert result.exit_code == 0, result.output
+    assert "An estimate, from a few timed photos" in result.output
+    assert re.search(r"scene logits +12 ", result.output)
+    assert "compare BatchNorm modes" not in result.output
+    assert files_below(tmp_path) == before
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ({"sede": "1"}, "Did you mean 'seed'?"),
+        ({"dataset": "ipd"}, "needs data_dir"),
+        ({"dataset": "ipd", "data_dir": "/nowhere"}, "parent folder of curated_ipd"),
+        ({"features": "published_scenes"}, "needs dataset ipd"),
+        ({"run_dir": "elsewhere"}, "--out"),
+    ],
+)
+def test_what_is_wrong_is_an_error_of_a_dry_run(tmp_path, given, said):
+    options = [part for name, value in given.items() for part in ("-p", name, value)]
+    result = CliRunner().invoke(main, ["run", "--out", str(tmp_path / "out"), "--dry-run", *options])
+    assert result.exit_code == 1
+    assert said in result.output
+    assert list(tmp_path.iterdir()) == []
+
+
+def empty_notebooks(folder) -> None:
+    (folder / "notebooks").mkdir()
+    for name in NAMES:
+        nbformat.write(notebook_with("y = 2"), folder / "notebooks" / f"{name}.ipynb")
+
+
+def test_an_estimate_that_fails_is_told_in_one_line_and_stops_nothing(tmp_path, monkeypatch):
+    empty_notebooks(tmp_path)
+    monkeypatch.setattr(runs, "ROOT", tmp_path)
+
+    def fail(_):
+        raise RuntimeError("no\nphotos")
+
+    monkeypatch.setattr("s2p_lib.estimate.estimate_run", fail)
+    result = CliRunner().invoke(main, ["run", "--out", str(tmp_path / "out"), "--no-summary"])
+    assert result.exit_code == 0, result.output
+    assert "no estimate of what this run will take: no photos\n" in result.output
+    assert (tmp_path / "out" / "06_report.ipynb").is_file()
+
+
+def test_the_estimate_comes_before_the_work(tmp_path, monkeypatch):
+    (tmp_path / "notebooks").mkdir()
+    nbformat.write(notebook_with("1 / 0"), tmp_path / "notebooks" / "01_data_splits.ipynb")
+    monkeypatch.setattr(runs, "ROOT", tmp_path)
+    monkeypatch.setattr("s2p_lib.estimate.describe_or_why_not", lambda p: f"as estimated for {p.n_seeds} seeds")
+    result = CliRunner().invoke(main, ["run", "--out", str(tmp_path / "out"), "--preset", "short"])
+    assert result.output.index("as estimated for 10 seeds") < result.output.index("01_data_splits ...")
+
+
 def test_show_of_an_unfinished_run_says_so(tmp_path):
     result = CliRunner().invoke(main, ["show", str(tmp_path)])
     assert result.exit_code == 1
@@ -326,7 +413,7 @@ def test_the_audit_command_needs_no_weights_and_counts_by_kind(tree, tmp_path):
     assert "11 of 12 photos can be used; 3 have something to be told" in result.output
     assert re.search(r"same file as another photo +2 +used", result.output)
     assert re.search(r"empty file +1 +left out", result.output)
-    assert sorted(p.name for p in out.glob("*.csv")) == ["audit.csv", "labels_splits.csv", "splits.csv"]
+    assert sorted(p.name for p in out.glob("*.csv")) == ["audit.csv", "folds.csv", "labels_splits.csv", "splits.csv"]
 
 
 def test_the_audit_command_stops_at_a_bad_photo_if_asked_to(tree, tmp_path):

@@ -83,3 +83,67 @@ def test_a_split_of_too_few_photos_or_of_an_unknown_fold_is_refused():
 )
 def test_a_bare_name_has_no_folder_and_no_photos_extension(name, bare):
     assert samples.bare_name(name) == bare
+
+
+def ipd_like(n: int = 2000) -> pd.DataFrame:
+    """Two thirds public and all PicAlert's; private photos mostly VISPR's."""
+    rng = np.random.default_rng(0)
+    label = rng.choice(["private", "public"], n, p=[1 / 3, 2 / 3])
+    source = np.where((label == "private") & (rng.random(n) < 0.57), "vispr", "picalert")
+    split = rng.choice(samples.SPLITS, n, p=[0.53, 0.27, 0.2])
+    names = [f"p{i}" for i in range(n)]
+    return pd.DataFrame({"image": names, "path": names, "source": source, "label": label, "split": split})
+
+
+@pytest.mark.parametrize("max_photos", [30, 137, 600, 1999])
+def test_a_sample_has_exactly_so_many_photos_and_each_group_its_share(max_photos):
+    table = ipd_like()
+    sample = samples.draw_sample(table, max_photos)
+    assert len(sample) == max_photos
+    assert set(sample["image"]) <= set(table["image"])
+    by = ["split", "label", "source"]
+    shares = table.groupby(by).size() * max_photos / len(table)
+    counts = sample.groupby(by).size()
+    assert counts.index.equals(shares.index)
+    # A group gets its share rounded up or down, one photo more or less where rounding did not add up.
+    assert ((counts - shares).abs() < 2).all()
+    samples.check_samples(sample)
+
+
+def test_a_sample_keeps_the_order_and_the_rows_and_the_seed_decides_it():
+    table = ipd_like()
+    first, again, other = (samples.draw_sample(table, 100, seed) for seed in (1, 1, 2))
+    pd.testing.assert_frame_equal(first, again)
+    assert set(first["image"]) != set(other["image"])
+    expected = table[table["image"].isin(first["image"])].reset_index(drop=True)
+    pd.testing.assert_frame_equal(first, expected)
+
+
+def test_a_rare_label_keeps_two_photos_in_each_split():
+    table = ipd_like()
+    rare = table[table["label"] == "private"].groupby("split").head(3)
+    table = pd.concat([rare, table[table["label"] == "public"]]).sample(frac=1, random_state=0)
+    sample = samples.draw_sample(table, 40)
+    assert len(sample) == 40
+    assert (samples.count_labels(sample).loc[list(samples.SPLITS), "private"] >= 2).all()
+
+
+def test_without_a_split_a_sample_has_enough_of_each_label_to_make_one():
+    table = ipd_like().assign(split=None, source="own")
+    private = table[table["label"] == "private"].head(12)
+    table = pd.concat([private, table[table["label"] == "public"]], ignore_index=True)
+    sample = samples.draw_sample(table, 60)
+    assert (sample["label"] == "private").sum() >= 5
+    samples.grouped_splits(sample["label"], pd.Series(range(60)), 0)
+
+
+def test_all_photos_are_used_unless_fewer_are_asked_for():
+    table = ipd_like(50)
+    assert samples.draw_sample(table, None) is table
+    assert samples.draw_sample(table, 50) is table
+
+
+def test_a_sample_too_small_for_its_groups_is_refused_with_the_number_that_would_do():
+    with pytest.raises(ValueError, match=r"max_photos=8 is too few: 9 groups .* need 12 photos"):
+        samples.draw_sample(ipd_like(), 8)
+    assert len(samples.draw_sample(ipd_like(), 12)) == 12

@@ -1,0 +1,385 @@
+"""What a run will take: time, energy and disk of each stage, before it starts, from a few timed photos."""
+
+import contextlib
+import io
+import os
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+import torch
+import torchvision
+from sklearn.svm import LinearSVC
+from torch import nn
+
+from s2p_lib import baselines, batchnorm, carbon, datasets, demo, demo_scenes, training
+from s2p_lib import model as s2p
+from s2p_lib.carbon import DECLARED_POWER_W
+from s2p_lib.config import Settings
+from s2p_lib.datasets import IPD_PUBLISHED
+from s2p_lib.photos import UNREADABLE, open_photo
+from s2p_lib.protocols import BN_MODES
+from s2p_lib.published_scenes import read_scene_file, to_logits
+from s2p_lib.run import NOTEBOOKS, Parameters, check_features
+from s2p_lib.run_folder import ROOT, check_data_dir, default_backbone
+from s2p_lib.samples import CLASSES, N_FOLDS, SPLIT_CODES, TEST_SHARE, draw_sample, fold_column
+from s2p_lib.scene_logits import on_device, scenes_in_parts
+
+N_TIMED = 8  # photos
+N_TIMED_FILES = 32  # published scene files
+MAX_TIMED_S = 3.0  # of the backbone; where one photo takes long, fewer are timed
+FIT_ROWS = 2_000  # random scene logits that a head and an SVM are fitted on; the time is in proportion to their number
+
+RESNET50_SIZE = 448  # pixels, as on the card
+EPOCHS = 120  # of one training: the card's took 117, the demo's takes 130
+SEED_SHARE = 1 / 10  # of one head's training, for each head of many together; `s2p bench` finds 14 times cheaper
+# Among the baselines: three SVMs, whose fits over the grid take about three times as long on scene logits, which are
+# correlated, as on random ones; and two S2P-MLPs, each about four times a head. Measured at IPD's size.
+N_SVMS, SVM_FACTOR = 3, 3
+N_MLPS, MLP_FACTOR = 2, 4
+# Of each notebook: to start Python, import, draw figures. On two cores a demo run takes so much beside its stages.
+START_UP_S = 7.0
+PAGES_BYTES, TABLES_BYTES_PER_PHOTO = 5_000_000, 400  # notebooks and pages of a demo run; its tables
+
+COLUMNS = ["stage", "photos", "time_s", "energy_kwh", "disk_bytes", "basis"]
+
+
+def time_photos(
+    paths: Sequence[Path],
+    transform: Callable,
+    backbone: nn.Module,
+    device: str,
+    n: int = N_TIMED,
+    precision: str = "float32",
+) -> float:
+    """Seconds a photo from its file to its scene logits, of the first ``n`` of ``paths`` that can be read.
+
+    Decoding and resizing in one thread, then the backbone in one batch; a first batch, of one photo, is not counted.
+    ValueError if no photo can be read.
+    """
+    return sum(_time_photos(paths, transform, backbone, device, n, precision)[:3])
+
+
+def estimate_run(parameters: Parameters) -> pd.DataFrame:
+    """One row per stage of a run, then ``total``: stage, photos, time_s, energy_kwh, disk_bytes, basis.
+
+    ``photos`` counts passes of a photo (Int64, missing where the time does not depend on them). What the photos,
+    a backbone with random weights, a head and an SVM take is timed here, in a few seconds; ``basis`` says what was
+    timed, and what is only declared. A cache of scene logits is not looked for: a run that finds one takes less. The
+    energy is the time multiplied by ``carbon.DECLARED_POWER_W``. Nothing is written but into a temporary folder.
+    Raises as ``datasets.read`` and ``time_photos`` do.
+    """
+    p = parameters
+    check_data_dir(p.dataset, p.data_dir)
+    check_features(p)
+    with tempfile.TemporaryDirectory() as folder:
+        data = _find_data(p, Path(folder))
+        rows = _rows_of_photos(p, data) if p.features == "photos" else _rows_of_scene_files(data)
+    head_s, svm_s = _time_head(p) * data.n["train"], _time_svm() * data.n["train"]
+    for row in rows:
+        row["time_s"] += row.pop("heads", 0) * head_s
+    n_fits = 1
+    if p.baselines == "all":
+        n_fits += len(baselines.SVM_C) * len(baselines.SVM_CLASS_WEIGHTS) * baselines.SVM_FOLDS
+    fitted = f"timed on a small fit of {FIT_ROWS:,} rows, scaled"
+    svms_s = N_SVMS * n_fits * SVM_FACTOR * svm_s / _workers(p)
+    n_train, n_all = data.n["train"], sum(data.n.values())
+    rows += [
+        _row("train and spread over seeds", n_train, head_s * (1 + p.n_seeds * SEED_SHARE), 0, fitted),
+        _row("baselines", n_train, svms_s + N_MLPS * MLP_FACTOR * head_s, 0, fitted),
+        _row(
+            "notebooks' own start-up",
+            pd.NA,
+            START_UP_S * len(NOTEBOOKS),
+            PAGES_BYTES + TABLES_BYTES_PER_PHOTO * n_all,
+            "declared",
+        ),
+    ]
+    table = pd.DataFrame(rows)
+    total = _row("total", n_all, table["time_s"].sum(), table["disk_bytes"].sum(), "all of these")
+    table = pd.concat([table, pd.DataFrame([total])], ignore_index=True)
+    table["energy_kwh"] = table["time_s"] / 3600 * DECLARED_POWER_W / 1000
+    return table.astype({"photos": "Int64", "disk_bytes": "int64"})[COLUMNS]
+
+
+def cost_of_protocols(run, factor_kg_per_kwh: float) -> pd.DataFrame:
+    """``carbon.protocol_costs`` of a run's photos by its backbone, and of as many as IPD has by a ResNet-50 at 448.
+
+    ``run`` is the run.Run of a notebook. Before the columns of ``protocol_costs`` come photos (which), s_per_photo and
+    kwh_per_1000_photos (of one pass). The time is that of a few of the run's photos, the power that of measuring them
+    (see ``carbon.measure_energy``). No row where the run looks at no photo.
+    """
+    columns = ["photos", "s_per_photo", "kwh_per_1000_photos", "protocol", "passes", "hours", "energy_kwh", "co2eq_kg"]
+    if not run.from_photos:
+        return pd.DataFrame(columns=[*columns, "times_frozen"])
+    samples = run.read_table("splits.csv")
+    paths = [run.data_dir / path for path in samples["path"].head(2 * N_TIMED)]
+    model, transform = run.load_trained()
+    resnet50 = torchvision.models.resnet50(weights=None, num_classes=len(s2p.SCENES)).requires_grad_(False)
+    n_rest = sum(IPD_PUBLISHED["all", label] - IPD_PUBLISHED["test", label] for label in CLASSES)
+    ipd = {"train": n_rest - n_rest // N_FOLDS, "val": n_rest // N_FOLDS}
+    ipd["test"] = IPD_PUBLISHED["test", "private"] + IPD_PUBLISHED["test", "public"]
+    own, name = samples["split"].value_counts().to_dict(), f"{run.backbone}, {s2p.image_size_of(transform)} pixels"
+    head_s, tables = _time_head(run.p), []
+    for photos, network, how, counts in (
+        (f"this run: {name}", model.backbone, transform, own),
+        (f"IPD: resnet50, {RESNET50_SIZE} pixels", resnet50, s2p.photo_transform(RESNET50_SIZE), ipd),
+    ):
+        with carbon.measure_energy() as used:
+            s_per_photo = time_photos(paths, how, network, run.device)
+        power_w = used["energy_kwh"] * 3.6e6 / used["duration_s"]
+        table = carbon.protocol_costs(s_per_photo, counts, head_s * counts["train"], power_w, factor_kg_per_kwh)
+        kwh = carbon.energy_per_1000_photos(s_per_photo * power_w / 3.6e6, 1)
+        tables.append(table.assign(photos=photos, s_per_photo=s_per_photo, kwh_per_1000_photos=kwh))
+    return pd.concat(tables, ignore_index=True)[[*columns, "times_frozen"]]
+
+
+def describe_or_why_not(parameters: Parameters) -> str:
+    """``describe`` of ``estimate_run``, or why there is none: an estimate is a courtesy and must not stop a run."""
+    try:
+        return describe(estimate_run(parameters))
+    except Exception as error:
+        return f"no estimate of what this run will take: {' '.join(str(error).split())[:200] or type(error).__name__}"
+
+
+def describe(table: pd.DataFrame) -> str:
+    """``estimate_run``'s table as text for a terminal, one line a stage."""
+    rows = [
+        (
+            row.stage,
+            "" if pd.isna(row.photos) else f"{row.photos:,}",
+            _time_text(row.time_s),
+            f"{1000 * row.energy_kwh:.2g} Wh" if row.energy_kwh < 0.1 else f"{row.energy_kwh:.2g} kWh",
+            _disk_text(row.disk_bytes),
+            row.basis,
+        )
+        for row in table.itertuples(index=False)
+    ]
+    shown = pd.DataFrame(rows, columns=["stage", "photos", "time", "energy", "disk", "basis"])
+    words = f"An estimate, from a few timed photos; the energy is the time x declared {DECLARED_POWER_W:g} W."
+    left = {name: f"{{:<{shown[name].str.len().max()}}}".format for name in ("stage", "basis")}
+    return f"{words}\n{shown.to_string(index=False, justify='left', formatters=left)}"
+
+
+def _time_text(seconds: float) -> str:
+    if seconds == 0:
+        return "-"
+    if seconds < 90:
+        return f"{max(seconds, 0.1):.1f} s" if seconds < 10 else f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 90 * 60 else f"{seconds / 3600:.1f} h"
+
+
+def _disk_text(n_bytes: float) -> str:
+    if n_bytes < 5e5:
+        return "-"
+    return f"{n_bytes / 1e6:.0f} MB" if n_bytes < 1e9 else f"{n_bytes / 1e9:.1f} GB"
+
+
+def _row(stage: str, photos, time_s: float, disk_bytes: float, basis: str) -> dict:
+    return {"stage": stage, "photos": photos, "time_s": time_s, "disk_bytes": disk_bytes, "basis": basis}
+
+
+# The photos of the run
+
+
+class _Data(NamedTuple):
+    """Numbers of photos by split, files to time, and for the demo dataset what drawing costs (None if it is there)."""
+
+    n: dict[str, int]
+    paths: list[Path]
+    draw_s: float | None
+    draw_bytes: float
+
+
+def _find_data(p: Parameters, folder: Path) -> _Data:
+    data_dir = ROOT / (p.data_dir or "outputs/demo_dataset")
+    if p.dataset == "demo" and not (data_dir / "demo.json").is_file():
+        return _draw_a_few(p, folder)
+    found = draw_sample(datasets.read(p.dataset, data_dir, p.fold, p.features).samples, p.max_photos)
+    order = np.random.default_rng(0).permutation(len(found))[: 4 * N_TIMED_FILES]
+    return _Data(_count(found), [data_dir / path for path in found["path"].iloc[order]], None, 0)
+
+
+def _draw_a_few(p: Parameters, folder: Path) -> _Data:
+    """A few photos of the plan of the demo dataset in a temporary folder."""
+    plan = demo.plan_photos()
+    fold = datasets.DATASETS["demo"].fold if p.fold is None else p.fold
+    found = draw_sample(plan.assign(split=plan[fold_column(fold)].map(SPLIT_CODES)), p.max_photos)
+    paths, started = [], time.perf_counter()
+    for number, row in enumerate(plan.head(N_TIMED).itertuples()):
+        rng = np.random.default_rng([demo.DEMO_SEED, number])
+        paths.append(folder / f"{number}.jpg")
+        demo_scenes.draw_scene(row.scene, rng, (row.width, row.height), row.people).save(paths[-1], quality=88)
+    seconds = (time.perf_counter() - started) / N_TIMED
+    size = sum(path.stat().st_size for path in paths) / N_TIMED
+    return _Data(_count(found), paths, len(plan) * seconds / _workers(p), len(plan) * size)
+
+
+def _count(samples: pd.DataFrame) -> dict[str, int]:
+    """Photos by split; where the kit will make one, its shares."""
+    if samples["split"].isna().all():
+        rest = round(len(samples) * (1 - TEST_SHARE))
+        return {"train": rest - rest // N_FOLDS, "val": rest // N_FOLDS, "test": len(samples) - rest}
+    return {split: int((samples["split"] == split).sum()) for split in SPLIT_CODES.values()}
+
+
+def _workers(p: Parameters) -> int:
+    return max(1, os.cpu_count() if p.workers == "auto" else p.workers)
+
+
+def _rows_of_scene_files(data: _Data) -> list[dict]:
+    paths = data.paths[:N_TIMED_FILES]
+    read, started = 0, time.perf_counter()
+    for path in paths:
+        with contextlib.suppress(OSError, ValueError):
+            to_logits(read_scene_file(path))
+            read += 1
+    if read == 0:
+        raise ValueError(f"none of {len(paths)} published scene files can be read, such as {_names(paths)}")
+    n = sum(data.n.values())
+    seconds = n * (time.perf_counter() - started) / read
+    return [_row("check photos", n, seconds, n * _CACHE_BYTES + 4 * s2p.HEAD_PARAMETERS, f"timed on {read} files")]
+
+
+_CACHE_BYTES = 4 * len(s2p.SCENES) + 32  # of one photo: its scene logits, and the sha256 of its file
+
+
+def _rows_of_photos(p: Parameters, data: _Data) -> list[dict]:
+    name = p.backbone or default_backbone(p.dataset)
+    entry = s2p.BACKBONES.get(name, s2p.Backbone(name))
+    network = torchvision.models.get_model(entry.arch, weights=None, num_classes=len(s2p.SCENES))
+    network.requires_grad_(False)
+    size = p.image_size or entry.image_size
+    times = _time_photos(
+        data.paths, s2p.photo_transform(size), network, s2p.choose_device(p.device), N_TIMED, p.precision
+    )
+    n, basis = sum(data.n.values()), f"timed on {times.n} photos"
+    rows = []
+    if p.dataset == "demo" and p.data_dir is None:
+        timed = data.draw_s is not None
+        said = f"timed on {N_TIMED} photos" if timed else "already drawn"
+        rows.append(_row("draw the demo photos", demo.plan_photos().shape[0], data.draw_s or 0, data.draw_bytes, said))
+    rows.append(_row("check photos", n, n * times.decode_s / _workers(p), 0, basis))
+    seconds, passes = _time_of_mode(p.bn_mode, p, data.n, size, times)
+    disk = n * _CACHE_BYTES + 4 * s2p.count_parameters(network)["total"]
+    rows.append(_row("scene logits", passes, seconds, disk, basis))
+    compared = p.compare_bn_modes if p.compare_bn_modes is not None else p.dataset == "demo"
+    if compared:
+        others = [mode for mode in BN_MODES if mode != p.bn_mode] if _has_batchnorm(network) else []
+        others.append("frozen")  # in the other precision
+        costs = [_time_of_mode(mode, p, data.n, size, times) for mode in others]
+        seconds, passes = (sum(parts) for parts in zip(*costs))
+        row = _row("compare BatchNorm modes", passes, seconds, len(others) * n * _CACHE_BYTES, basis)
+        rows.append(row | {"heads": len(others)})
+    return rows
+
+
+def _has_batchnorm(network: nn.Module) -> bool:
+    return any(isinstance(layer, nn.modules.batchnorm._BatchNorm) for layer in network.modules())
+
+
+def _time_of_mode(
+    mode: str, p: Parameters, n: dict[str, int], image_size: int, times: "_PhotoTimes"
+) -> tuple[float, int]:
+    """Seconds and passes of photos through the backbone in one of ``BN_MODES``, without the head's own time."""
+    n_all, fitted_on = sum(n.values()), n["train"] + n["val"]
+    epochs = min(EPOCHS, p.max_epochs)
+    in_training = {"frozen": 0, "adapted": n["train"], "released": epochs * fitted_on}[mode]
+    load_s = (times.decode_s + times.transform_s) / _workers(p)
+    again = 0  # photos that stay in memory are not loaded again in the next epoch
+    if mode == "released":
+        kept = min(1.0, batchnorm.MEMORY_FOR_PHOTOS / max(1, 3 * 4 * image_size**2 * n["train"]))
+        again = kept * (epochs - 1) * fitted_on
+    seconds = (in_training - again) * load_s + in_training * times.backbone_s
+    seconds = min(seconds, 3600 * p.max_hours) if mode == "released" else seconds
+    return seconds + n_all * (load_s + times.backbone_s), in_training + n_all
+
+
+# Timing
+
+
+class _PhotoTimes(NamedTuple):
+    """Seconds a photo, in one thread but for the backbone, and how many were timed."""
+
+    decode_s: float
+    transform_s: float
+    backbone_s: float
+    n: int
+
+
+def _time_photos(
+    paths: Sequence[Path], transform: Callable, backbone: nn.Module, device: str, n: int, precision: str = "float32"
+) -> _PhotoTimes:
+    backbone = on_device(backbone, device).eval()
+    tensors, decode_s, transform_s = [], 0.0, 0.0
+    for path in paths:
+        started = time.perf_counter()
+        try:
+            photo = open_photo(path)
+        except UNREADABLE:
+            continue
+        decoded = time.perf_counter()
+        tensors.append(transform(photo))
+        decode_s, transform_s = decode_s + decoded - started, transform_s + time.perf_counter() - decoded
+        if len(tensors) == n:
+            break
+    if not tensors:
+        raise ValueError(f"none of {len(paths)} photos can be read, such as {_names(paths)}: nothing can be timed")
+    photos = torch.stack(tensors)
+    one_s = _seconds(lambda: scenes_in_parts(backbone, photos[:1], device, precision))
+    timed = photos[: max(1, int(MAX_TIMED_S / one_s))]
+    threads = (torch.get_num_threads(), 1)
+    backbone_s = _least_seconds(lambda: scenes_in_parts(backbone, timed, device, precision), threads) / len(timed)
+    return _PhotoTimes(decode_s / len(tensors), transform_s / len(tensors), backbone_s, len(tensors))
+
+
+def _names(paths: Sequence[Path]) -> str:
+    return ", ".join(path.name for path in paths[:3]) or "none"
+
+
+def _seconds(work: Callable[[], object]) -> float:
+    started = time.perf_counter()
+    work()
+    return time.perf_counter() - started
+
+
+def _least_seconds(work: Callable[[], object], threads: Sequence[int] = (1,)) -> float:
+    """The least of a few times, as other work on the machine comes and goes, with each of these numbers of threads.
+
+    One is among them: beside another program that uses all cores, small layers can take a hundred times as long with
+    more, as the threads wait for each other at each of them.
+    """
+    before, found = torch.get_num_threads(), []
+    try:
+        for n in 3 * tuple(threads):
+            if len(found) >= len(threads) and sum(found) > MAX_TIMED_S / 2:
+                break
+            torch.set_num_threads(n)
+            found.append(_seconds(work))
+    finally:
+        torch.set_num_threads(before)
+    return min(found)
+
+
+def _time_head(p: Parameters) -> float:
+    """Seconds of one training of the head, for each photo of train (val, which is only looked at, is not counted)."""
+    part, head = training.cached_part(*_random_logits()), s2p.S2P(nn.Identity()).scene_to_privacy_layer
+    settings = Settings(max_epochs=4, batch_size=p.batch_size)
+    with contextlib.redirect_stderr(io.StringIO()):  # its progress bar
+        epoch_s = _least_seconds(lambda: training.fit(head, part, None, settings)) / settings.max_epochs
+    return min(EPOCHS, p.max_epochs) * epoch_s / FIT_ROWS
+
+
+def _time_svm() -> float:
+    """Seconds of one fit of the baselines' SVM, for each photo of train."""
+    logits, labels = _random_logits()
+    return _least_seconds(lambda: LinearSVC(dual=False).fit(logits, labels)) / FIT_ROWS
+
+
+def _random_logits() -> tuple[np.ndarray, np.ndarray]:
+    rng = np.random.default_rng(0)
+    return rng.normal(size=(FIT_ROWS, len(s2p.SCENES))).astype(np.float32), rng.choice(CLASSES, FIT_ROWS)

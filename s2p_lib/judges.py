@@ -1,0 +1,485 @@
+"""How each kind of claim of the card is judged: by arithmetic alone, or by what a run measured.
+
+A judge is a function from ``Facts`` to ``Judged``. It gives ``not tested`` where the run lacks what it would take.
+"""
+
+import inspect
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cache
+
+import numpy as np
+import pandas as pd
+import torch
+import torchvision
+
+from s2p_lib import batchnorm, carbon
+from s2p_lib.baselines import PUBLISHED, PUBLISHED_NAMES
+from s2p_lib.config import Settings
+from s2p_lib.datasets import IPD_PUBLISHED
+from s2p_lib.metrics import CARD_CONFUSION, CARD_PERCENT, bootstrap_intervals, metrics_of_counts
+from s2p_lib.model import S2P, SCENES, count_parameters
+from s2p_lib.samples import CLASSES
+from s2p_lib.scene_logits import scenes
+from s2p_lib.slices import DIFFERENCE
+
+HOLDS, CONSISTENT, CONTRADICTED, NOT_TESTED = "holds", "consistent", "contradicted", "not tested"
+
+CARD_PHOTOS = {part: {label: IPD_PUBLISHED[part, label] for label in CLASSES} for part in ("all", "test")}
+CARD_FOLDS, CARD_EPOCHS, CARD_CHECKPOINT_MB = 3, 117, 97
+CARD_GPUS = {"environmental impact": "GTX 1090 Ti", "hardware": "GTX 1080 Ti"}  # section of the card -> name
+CARD_GPU_MEMORY_GB = 12
+# Memory in GB of every desktop card of the series, by the maker's specifications.
+GTX_10_SERIES = {"GTX 1050": 2, "GTX 1050 Ti": 4, "GTX 1060": 6, "GTX 1070": 8, "GTX 1070 Ti": 8, "GTX 1080": 8}
+GTX_10_SERIES |= {"GTX 1080 Ti": 11}
+
+SVM, MLP = "scenes + SVM", "S2P-MLP"  # as named in baselines.csv
+
+PRINTED = 0.005 + 1e-9  # two decimals are printed, so a figure stands for anything that rounds to it
+
+
+@dataclass(frozen=True)
+class Judged:
+    """What was measured (text as it goes into claims.csv), the verdict, and the reason in a sentence."""
+
+    measured: str
+    verdict: str
+    why: str
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What a run knows that bears on claims; each table is the file of that name in the run's folder.
+
+    ``deviations`` (see ``claims.deviations_of``) says in what the run differs from the paper's experiment on its
+    dataset. ``released_demo`` counts the verdicts of released_demo.csv.
+    """
+
+    dataset: str
+    features: str
+    bn_mode: str
+    settings: Settings
+    deviations: dict[str, str]
+    epochs: int
+    stopped: str
+    metrics: dict
+    released_demo: dict[str, int]
+    history: pd.DataFrame
+    spread: pd.DataFrame
+    folds: pd.DataFrame
+    baselines: pd.DataFrame
+    comparisons: pd.DataFrame
+    slices: pd.DataFrame
+
+    @property
+    def only_scenes_differ(self) -> bool:
+        """Whether published scene probabilities, of unknown making, are all that sets the run apart."""
+        return self.features == "published_scenes" and set(self.deviations) == {"backbone"}
+
+    def test_private_and_public(self) -> tuple[int, int]:
+        photos = self.metrics["photos"]
+        return photos["private"], photos["public"]
+
+
+Judge = Callable[[Facts], Judged]
+
+
+# ---- decided by arithmetic, or on a network without data (tier 0)
+
+
+def parameters(which: str, expected: int, why: str) -> Judge:
+    """Counted on a ResNet-50 S2P as the card describes it; ``which`` is a key of ``model.count_parameters``."""
+
+    def judge(_: Facts) -> Judged:
+        with torch.device("meta"):  # shapes without memory
+            model = S2P(torchvision.models.resnet50(weights=None, num_classes=len(SCENES)))
+        model.backbone.requires_grad_(False)
+        n = count_parameters(model)[which]
+        return Judged(f"{n:,}", HOLDS if n == expected else CONTRADICTED, why)
+
+    return judge
+
+
+def checkpoint_size(expected_parameters: int) -> Judge:
+    def judge(_: Facts) -> Judged:
+        megabytes = 4 * expected_parameters / 1e6
+        verdict = HOLDS if abs(megabytes - CARD_CHECKPOINT_MB) <= 0.5 else CONTRADICTED
+        return Judged(f"{megabytes:.1f} MB", verdict, f"{expected_parameters:,} parameters x 4 bytes; names add little")
+
+    return judge
+
+
+def confusion(_: Facts) -> Judged:
+    found = confusions_behind(CARD_PERCENT, *CARD_PHOTOS["test"].values())
+    if len(found) != 1:
+        return Judged(f"{len(found)} matrices", CONTRADICTED, "no single confusion matrix gives the printed figures")
+    (a, b), (c, d) = found[0]
+    why = (
+        f"only this matrix gives all nine: private {a:,} right, {b:,} missed; public {d:,} right, {c:,} called private"
+    )
+    return Judged("1 matrix", HOLDS, why)
+
+
+def confusions_behind(percent: dict[str, float], n_private: int, n_public: int) -> list[np.ndarray]:
+    """Every confusion matrix of these test sizes whose nine figures all print as ``percent`` (two decimals).
+
+    Each recall fixes one row on its own, so trying every count per row and then every pair that is left is
+    exhaustive.
+    """
+
+    def prints_as(value, name):
+        return np.abs(100 * value - percent[name]) <= PRINTED
+
+    private = np.arange(n_private + 1)
+    public = np.arange(n_public + 1)
+    private = private[prints_as(private / n_private, "private_recall")]
+    public = public[prints_as(public / n_public, "public_recall")]
+    matrices = [np.array([[a, n_private - a], [n_public - b, b]]) for a in private for b in public]
+    return [
+        matrix
+        for matrix in matrices
+        if all(prints_as(value, name) for name, value in metrics_of_counts(matrix).items())
+    ]
+
+
+def accuracy_formula(_: Facts) -> Judged:
+    hits = np.trace(CARD_CONFUSION)
+    wrong = CARD_CONFUSION.sum() - hits
+    by_formula = round(100 * hits / (hits + 2 * wrong), 2)  # each wrong photo is one FP and one FN
+    ordinary = 100 * hits / CARD_CONFUSION.sum()
+    why = (
+        f"on the card's confusion matrix the written formula gives {hits:,} / ({hits:,} + {wrong:,} + {wrong:,}); "
+        f"ordinary accuracy, {hits:,} / {CARD_CONFUSION.sum():,}, is {ordinary:.2f}"
+    )
+    return Judged(f"{by_formula:.2f}", HOLDS if by_formula == CARD_PERCENT["accuracy"] else CONTRADICTED, why)
+
+
+def private_share(_: Facts) -> Judged:
+    n = CARD_PHOTOS["all"]
+    share = 100 * n["private"] / sum(n.values())
+    verdict = HOLDS if round(share) == 33 else CONSISTENT if abs(share - 33) <= 1 else CONTRADICTED
+    test = CARD_PHOTOS["test"]
+    in_test = 100 * test["private"] / sum(test.values())
+    why = f"{n['private']:,} of {sum(n.values()):,} labelled photos; in the test part alone {in_test:.2f} %"
+    return Judged(f"{share:.2f} %", verdict, why)
+
+
+def split_by_kfold(_: Facts) -> Judged:
+    """Whether any stratified fold of K = 3 can be the test part that the card counts."""
+    n_all, n_test = (sum(CARD_PHOTOS[part].values()) for part in ("all", "test"))
+    sizes = (n_all // CARD_FOLDS, -(-n_all // CARD_FOLDS))
+    expected = n_test * CARD_PHOTOS["all"]["private"] / n_all
+    why = (
+        f"a fold of K = {CARD_FOLDS} has {sizes[0]:,} or {sizes[1]:,} of {n_all:,} photos, the test part {n_test:,}; "
+        f"stratified, it would hold about {expected:,.0f} private photos, not {CARD_PHOTOS['test']['private']:,}. An "
+        f"earlier, separate split made it; the K = {CARD_FOLDS} folds divide the rest"
+    )
+    return Judged(f"{100 * n_test / n_all:.1f} % of all", HOLDS if n_test in sizes else CONTRADICTED, why)
+
+
+def stopping(_: Facts) -> Judged:
+    """Whether the plateau rule can end a training at the card's number of epochs."""
+    card = Settings()
+    reductions, lr = 0, card.lr
+    while lr >= card.min_lr:
+        lr, reductions = lr * card.factor, reductions + 1
+    first = 1 + reductions * (card.patience + 1)
+    possible = first <= CARD_EPOCHS < card.max_epochs and card.max_hours > carbon.CARD_HOURS
+    why = (
+        f"{reductions} halvings bring {card.lr:g} below {card.min_lr:g}, each after {card.patience + 1} epochs without "
+        f"a better loss at the earliest, so training can end from epoch {first} on; about {carbon.CARD_HOURS:g} h are "
+        f"below the limit of {card.max_hours:g} h. That it ended at {CARD_EPOCHS} cannot be told from this"
+    )
+    return Judged(f"from epoch {first} on", CONSISTENT if possible else CONTRADICTED, why)
+
+
+def carbon_value(_: Facts) -> Judged:
+    card = (carbon.CARD_HOURS, carbon.CARD_GPU_WATTS, carbon.CARD_FACTOR_KG_PER_KWH)
+    printed, (low, high) = carbon.calculator_co2eq_kg(*card), carbon.hours_behind_card()
+    reachable = low < carbon.CARD_HOURS + 0.5 and high >= carbon.CARD_HOURS - 0.5
+    verdict = HOLDS if printed == carbon.CARD_CO2EQ else CONSISTENT if reachable else CONTRADICTED
+    why = (
+        f"{card[0]:g} h x {card[1]:g} W x {card[2]:g} kg/kWh = {carbon.co2eq_kg(*card):.4f} kg, which the cited "
+        f"calculator prints as {printed:.2f}; it prints {carbon.CARD_CO2EQ:.2f} from {low:.2f} to {high:.2f} h"
+    )
+    return Judged(f"{printed:.2f} kg", verdict, why)
+
+
+def carbon_unit(_: Facts) -> Judged:
+    kg = carbon.co2eq_kg(carbon.CARD_HOURS, carbon.CARD_GPU_WATTS, carbon.CARD_FACTOR_KG_PER_KWH)
+    nearer = "kg" if abs(kg - carbon.CARD_CO2EQ) < abs(1000 * kg - carbon.CARD_CO2EQ) else "g"
+    why = f"the card prints no unit and its template says grams; its own inputs give {1000 * kg:.1f} g"
+    return Judged(nearer, HOLDS if nearer == "g" else CONTRADICTED, why)
+
+
+def gpu_name(_: Facts) -> Judged:
+    unknown = [name for name in CARD_GPUS.values() if name not in GTX_10_SERIES]
+    one = len(set(CARD_GPUS.values())) == 1 and not unknown
+    named = ", ".join(f"{name} under {section}" for section, name in CARD_GPUS.items())
+    why = f"the card names {named}; " + (f"no {', '.join(unknown)} was ever made" if unknown else "all of them exist")
+    return Judged(f"{len(set(CARD_GPUS.values()))} name(s)", HOLDS if one else CONTRADICTED, why)
+
+
+def gpu_memory(_: Facts) -> Judged:
+    name = CARD_GPUS["hardware"]
+    made = GTX_10_SERIES[name]
+    why = f"the {name} was sold with {made} GB, by its maker's specifications"
+    return Judged(f"{made} GB", HOLDS if made == CARD_GPU_MEMORY_GB else CONTRADICTED, why)
+
+
+def unused_settings(_: Facts) -> Judged:
+    users = (torch.optim.Adam, torch.optim.lr_scheduler.ReduceLROnPlateau)
+    known = {name for user in users for name in inspect.signature(user).parameters}
+    used = [name for name in ("momentum", "max_lr") if name in known]
+    why = "listed on the card, but neither Adam nor the plateau scheduler has a setting of that name"
+    return Judged(", ".join(used) or "unused", CONTRADICTED if not used else HOLDS, why)
+
+
+def frozen(_: Facts) -> Judged:
+    changed, n_tensors = changes_by_released_training()
+    why = (
+        "counted on a ResNet-50 after one training batch run as in the released code, which leaves BatchNorm in train "
+        f"mode; {changed['other_tensors']} of the other tensors change. bn_mode=frozen does what the card says"
+    )
+    n = changed["batchnorm_buffers"]
+    return Judged(f"{n} of {n_tensors} tensors change", CONTRADICTED if n else HOLDS, why)
+
+
+@cache
+def changes_by_released_training() -> tuple[dict[str, int], int]:
+    """What one training batch of random photos changes in a ResNet-50 run as in the released code; of how many."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        backbone = torchvision.models.resnet50(weights=None, num_classes=len(SCENES)).requires_grad_(False).eval()
+        photos = torch.rand(4, 3, 64, 64)
+    before = {name: tensor.clone() for name, tensor in backbone.state_dict().items()}
+    with batchnorm.BatchStatistics(backbone):
+        scenes(backbone, photos, "cpu")
+    return batchnorm.count_changes(before, backbone.state_dict()), len(before)
+
+
+def best_on_ipd(_: Facts) -> Judged:
+    """Whether another model of the paper, printed for the same test photos, has the higher balanced accuracy."""
+    svm, card = published_percent("ipd", SVM, "balanced_accuracy"), CARD_PERCENT["balanced_accuracy"]
+    low, high = (100 * bound for bound in bootstrap_intervals(CARD_CONFUSION)["balanced_accuracy"])
+    verdict = CONTRADICTED if svm > high else CONSISTENT if svm > card else HOLDS
+    why = (
+        f"published for ResNet-50 + SVM on the same test photos: balanced accuracy {svm:.2f}, for S2P {card:.2f}, "
+        f"whose 95 % interval from the card's confusion matrix is {low:.2f} to {high:.2f}"
+    )
+    return Judged(f"{svm - card:+.2f} points for the SVM", verdict, why)
+
+
+# ---- measured by the run
+
+
+def monitored_measure(facts: Facts) -> Judged:
+    """Which measure explains the learning rates of the run: a plateau scheduler that follows it gives the same."""
+    history = facts.history
+    if facts.settings.optimizer != "Adam" or history["val_loss"].isna().any():
+        return Judged("", NOT_TESTED, "needs a training with Adam and a validation part")
+    followed = {
+        "validation loss": learning_rates(history["val_loss"], "min", facts.settings),
+        "balanced accuracy": learning_rates(history["val_balanced_accuracy"], "max", facts.settings),
+    }
+    explains = [name for name, rates in followed.items() if np.allclose(rates, history["lr"], rtol=1e-9, atol=0)]
+    if len(explains) != 1:
+        return Judged(" or ".join(explains), NOT_TESTED, f"{len(history)} epochs are too few to tell the two apart")
+    why = (
+        f"the learning rates of this run's {len(history)} epochs are those of a plateau scheduler that follows the "
+        f"{explains[0]}, as the released trainer's does (training_pipelines.py:254-318); balanced accuracy only picks "
+        "the kept epoch. The trainer of this kit is held to figures recorded from the released one"
+    )
+    return Judged(explains[0], HOLDS if explains[0] == "balanced accuracy" else CONTRADICTED, why)
+
+
+def learning_rates(values: pd.Series, mode: str, settings: Settings) -> np.ndarray:
+    """The learning rate of each epoch under a plateau scheduler that follows these values."""
+    optimizer = torch.optim.SGD([torch.zeros(1)], lr=settings.lr)
+    scheduler = torch.optim.lr_scheduler.ReduceLROnPlateau(optimizer, mode, settings.factor, settings.patience)
+    optimizer.step()  # without a gradient it does nothing; the scheduler warns if it never came
+    rates = []
+    for value in values:
+        rates.append(optimizer.param_groups[0]["lr"])
+        scheduler.step(value)
+    return np.array(rates)
+
+
+def photos_of_test(facts: Facts) -> Judged:
+    ours = words_of_counts(facts.metrics["photos"])
+    if facts.dataset != "ipd" or ours != words_of_counts(CARD_PHOTOS["test"]):
+        why = f"needs the whole of IPD (tier 2 or 3); this run's test split ({facts.dataset}) has {ours}"
+        return Judged("", NOT_TESTED, why)
+    return Judged(ours, HOLDS, "photos with that label in the run's test split")
+
+
+def folds(facts: Facts) -> Judged:
+    """Whether the published fold columns are a stratified K-fold of everything but the test part."""
+    if facts.dataset != "ipd" or facts.folds.empty:
+        return Judged("", NOT_TESTED, "needs the label file of IPD (tier 2): s2p fetch labels")
+    table = facts.folds
+    sizes, shares = table["val"], table["private_percent_val"]
+    n = int(table["train"].iloc[0] + sizes.iloc[0])
+    is_kfold = len(table) == CARD_FOLDS and sizes.sum() == n and not table["val_seen_before"].any()
+    one_photo = 100 / sizes.min()
+    is_stratified = shares.max() - shares.min() <= one_photo and table["same_test"].all()
+    why = (
+        f"{len(table)} fold columns; val parts of {', '.join(f'{s:,}' for s in sizes)} photos, "
+        f"{'none' if not table['val_seen_before'].any() else 'some'} in two of them; private in val: "
+        f"{shares.min():.2f} to {shares.max():.2f} %; "
+        f"{'all have the same test photos' if table['same_test'].all() else 'their test photos differ'}"
+    )
+    return Judged(f"{len(table)} folds of {n:,} photos", HOLDS if is_kfold and is_stratified else CONTRADICTED, why)
+
+
+def epochs(facts: Facts) -> Judged:
+    if facts.dataset != "ipd" or (facts.deviations and not facts.only_scenes_differ):
+        return not_the_experiment(facts, "ipd")
+    n, by_itself = facts.epochs, facts.stopped.startswith("learning rate")
+    seeds = facts.spread["epochs"]
+    verdict = HOLDS if n == CARD_EPOCHS else CONSISTENT if by_itself else CONTRADICTED
+    why = f"training ended by: {facts.stopped}; over {len(seeds)} seeds it took {seeds.min()} to {seeds.max()} epochs"
+    return Judged(str(n), verdict, why)
+
+
+def printed_figure(name: str) -> Judge:
+    """One of the card's nine figures, on the whole of IPD's test photos."""
+
+    def judge(facts: Facts) -> Judged:
+        if facts.dataset != "ipd" or (facts.deviations and not facts.only_scenes_differ):
+            return not_the_experiment(facts, "ipd")
+        figure, published = facts.metrics["figures"][name], CARD_PERCENT[name]
+        value, low, high = (100 * v for v in (figure["value"], *figure["interval_95"]))
+        seeds = 100 * facts.spread[f"test_{name}"]
+        inside = low <= published <= high or seeds.min() <= published <= seeds.max()
+        why = (
+            f"bn_mode={facts.bn_mode}; 95 % bootstrap interval of our test figure: {low:.2f} to {high:.2f}; over "
+            f"{len(seeds)} seeds: {seeds.min():.2f} to {seeds.max():.2f}"
+        )
+        if facts.only_scenes_differ:
+            why += "; from published scene probabilities, whose image size and BatchNorm statistics are not told"
+            if not inside:
+                return Judged(f"{value:.2f}", NOT_TESTED, f"{why}: they can support the figure, not refute it")
+            return Judged(f"{value:.2f}", CONSISTENT, why)
+        verdict = HOLDS if abs(value - published) <= PRINTED else CONSISTENT if inside else CONTRADICTED
+        if verdict == CONTRADICTED and facts.bn_mode == "frozen":
+            why += ". The published figure belongs to re-estimated BatchNorm statistics: compare bn_mode=released"
+        return Judged(f"{value:.2f}", verdict, why)
+
+    return judge
+
+
+def baseline_figure(dataset: str, model: str, name: str) -> Judge:
+    """A published figure of another model of the paper."""
+
+    def judge(facts: Facts) -> Judged:
+        row = row_of(facts.baselines, model)
+        if facts.dataset != dataset or (facts.deviations and not facts.only_scenes_differ) or row is None:
+            return not_the_experiment(facts, dataset)
+        published, value = published_percent(dataset, model, name), 100 * row[name]
+        n_private, n_public = facts.test_private_and_public()
+        hits = round(row["private_recall"] * n_private), round(row["public_recall"] * n_public)
+        counts = np.array([[hits[0], n_private - hits[0]], [n_public - hits[1], hits[1]]])
+        low, high = (100 * bound for bound in bootstrap_intervals(counts)[name])
+        inside = low <= published <= high
+        verdict = HOLDS if abs(value - published) <= PRINTED else CONSISTENT if inside else CONTRADICTED
+        why = f"{row['chosen']}; 95 % bootstrap interval of our test figure: {low:.2f} to {high:.2f}"
+        if facts.only_scenes_differ and verdict == CONTRADICTED:
+            verdict, why = NOT_TESTED, f"{why}; published scene probabilities can support the figure, not refute it"
+        return Judged(f"{value:.2f}", verdict, why)
+
+    return judge
+
+
+def better_than_s2p(dataset: str, model: str, name: str, published: float | None = None) -> Judge:
+    """Whether ``model`` does better than S2P on the same test photos; ``published`` is by how many points."""
+
+    def judge(facts: Facts) -> Judged:
+        row = row_of(facts.comparisons, model)
+        if facts.dataset != dataset or (facts.deviations and not facts.only_scenes_differ) or row is None:
+            return not_the_experiment(facts, dataset)
+        value, low, high = (100 * row[f"{name}_{part}"] for part in ("difference", "low", "high"))
+        verdict = HOLDS if low > 0 else CONSISTENT if high > 0 else CONTRADICTED
+        why = (
+            f"95 % interval of the difference on the same {row['n']:,} photos: {low:+.2f} to {high:+.2f} points "
+            f"(paired bootstrap); only {model} right: {row['only_model_right']:,}, only S2P: "
+            f"{row['only_s2p_right']:,}, McNemar's exact p {row['mcnemar_p']:.2g}"
+        )
+        if verdict == CONSISTENT:
+            why += "; it holds both signs, so these photos do not decide"
+        if published is not None:
+            why += f"; published: {published:+.2f}"
+        return Judged(f"{value:+.2f} points", verdict, why)
+
+    return judge
+
+
+def above(dataset: str, name: str, bound: float) -> Judge:
+    """A published lower bound of a figure of S2P, in percent."""
+
+    def judge(facts: Facts) -> Judged:
+        if facts.dataset != dataset or (facts.deviations and not facts.only_scenes_differ):
+            return not_the_experiment(facts, dataset)
+        figure = facts.metrics["figures"][name]
+        value, low, high = (100 * v for v in (figure["value"], *figure["interval_95"]))
+        verdict = HOLDS if value > bound else CONSISTENT if high > bound else CONTRADICTED
+        if facts.only_scenes_differ and verdict == CONTRADICTED:
+            verdict = NOT_TESTED
+        return Judged(f"{value:.2f}", verdict, f"95 % bootstrap interval of our test figure: {low:.2f} to {high:.2f}")
+
+    return judge
+
+
+def released_demo(facts: Facts) -> Judged:
+    n, n_wrong, n_not_run = (facts.released_demo.get(name, 0) for name in ("holds", "contradicted", "not run"))
+    measured = f"{n} of {n + n_wrong}" if n + n_wrong else ""
+    if n_wrong:
+        return Judged(measured, CONTRADICTED, f"{n_wrong} of the released demo's predictions come out otherwise")
+    if n_not_run:
+        lacks = f"{n_not_run} of nine not run: needs the released checkpoint and the photos (tier 1)"
+        return Judged(measured, NOT_TESTED, f"{lacks}: s2p fetch checkpoints demo-photos")
+    return Judged(measured, HOLDS, "the released checkpoint on the nine photos of its demo, joined by image name")
+
+
+def failure_statement(statement: str) -> Judge:
+    """A statement of the card on where S2P fails, by the slices of the run (see ``slices.py``)."""
+
+    def judge(facts: Facts) -> Judged:
+        rows = facts.slices[facts.slices["statement"] == statement]
+        known = rows[rows["value"].notna()]
+        measured = "; ".join(
+            f"{row.slice}: {100 * row.value:+.0f} points" if row.measure == DIFFERENCE
+            else f"{row.slice}: {100 * row.value:.0f} % of {row.photos} called private"
+            for row in known.itertuples(index=False)
+        )  # fmt: skip
+        finding, why = rows["finding"].iloc[0], rows["why"].iloc[0]
+        if facts.dataset != "ipd" or (facts.deviations and not facts.only_scenes_differ):
+            away = not_the_experiment(facts, "ipd").why
+            shown = "; what is measured here is no evidence about it" if measured else ""
+            return Judged(measured, NOT_TESTED, f"{away}{shown}. On this run: {finding}, {why}")
+        verdict = finding if finding in (HOLDS, CONTRADICTED) else NOT_TESTED
+        return Judged(measured, verdict, why if verdict == finding else f"{finding}: {why}")
+
+    return judge
+
+
+def published_percent(dataset: str, model: str, name: str) -> float:
+    """The published figure of a model, by its name in baselines.csv."""
+    return PUBLISHED[dataset][PUBLISHED_NAMES.get(model, model)][name]
+
+
+def row_of(table: pd.DataFrame, model: str) -> pd.Series | None:
+    rows = table[table["model"] == model]
+    return None if rows.empty else rows.iloc[0]
+
+
+def not_the_experiment(facts: Facts, dataset: str) -> Judged:
+    """``not tested``, with what would be needed."""
+    name = {"ipd": "the card's experiment on IPD", "privacyalert": "the paper's experiment on PrivacyAlert"}[dataset]
+    if facts.dataset != dataset:
+        return Judged("", NOT_TESTED, f"needs {name}; this run's dataset is {facts.dataset}")
+    return Judged("", NOT_TESTED, f"needs {name}; this run differs in: {', '.join(facts.deviations) or 'its models'}")
+
+
+def words_of_counts(counts: dict[str, int]) -> str:
+    return ", ".join(f"{n:,} {label}" for label, n in counts.items())
