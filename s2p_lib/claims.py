@@ -137,7 +137,7 @@ SLICE = (
     "the card gives no number; the bounds are this kit's, see slices.py",
 )
 
-AE = "ARTIFACT-EVALUATION.md of the released repository"
+AE = "released ARTIFACT-EVALUATION.md"
 
 
 def _arithmetic() -> tuple[Claim, ...]:

@@ -23,7 +23,7 @@ from s2p_lib.samples import CLASSES
 from s2p_lib.scene_logits import scenes
 from s2p_lib.slices import DIFFERENCE
 
-HOLDS, CONSISTENT, CONTRADICTED, NOT_TESTED = "holds", "consistent", "contradicted", "not tested"
+VERDICTS = HOLDS, CONSISTENT, CONTRADICTED, NOT_TESTED = "holds", "consistent", "contradicted", "not tested"
 
 CARD_PHOTOS = {part: {label: IPD_PUBLISHED[part, label] for label in CLASSES} for part in ("all", "test")}
 CARD_FOLDS, CARD_EPOCHS, CARD_CHECKPOINT_MB = 3, 117, 97
@@ -456,7 +456,7 @@ def failure_statement(statement: str) -> Judge:
         if facts.dataset != "ipd" or (facts.deviations and not facts.only_scenes_differ):
             away = not_the_experiment(facts, "ipd").why
             shown = "; what is measured here is no evidence about it" if measured else ""
-            return Judged(measured, NOT_TESTED, f"{away}{shown}. On this run: {finding}, {why}")
+            return Judged(measured, NOT_TESTED, f"{away}{shown}. On this run: {finding}: {why}")
         verdict = finding if finding in (HOLDS, CONTRADICTED) else NOT_TESTED
         return Judged(measured, verdict, why if verdict == finding else f"{finding}: {why}")
 

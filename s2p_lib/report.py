@@ -10,8 +10,9 @@ from PIL import Image
 
 from s2p_lib import carbon, evaluation_plots, plots
 from s2p_lib.audit import counts_by_kind
-from s2p_lib.baselines import beside_published, published_percent
+from s2p_lib.baselines import PUBLISHED, beside_published, published_percent
 from s2p_lib.claims import TIERS, deviations_of
+from s2p_lib.judges import VERDICTS
 from s2p_lib.metrics import (
     CARD_CONFUSION,
     FALSE_PRIVATE,
@@ -53,7 +54,7 @@ def result_text(run: RunFolder) -> str:
     """The result table of a finished run, and the count of verdicts, as text for a terminal."""
     if not run.path("claims.csv").is_file():
         raise FileNotFoundError(f"{run.dir} holds no finished run; make one: s2p run --out {run.dir}")
-    verdicts = run.read_table("claims.csv")["verdict"].value_counts()
+    verdicts = run.read_table("claims.csv")["verdict"].value_counts().reindex(VERDICTS, fill_value=0)
     lines = [
         f"Test split of the {run.parameter('dataset')} dataset, percent (low, high: 95 % interval)",
         results_table(run.read_json("metrics.json")).to_string(index=False, float_format="%.2f"),
@@ -102,13 +103,13 @@ def write_failures_page(run: RunFolder, failures: pd.DataFrame, n_photos: int, m
 def write_report(run: RunFolder) -> None:
     """``report.html``: verdicts first, then what they rest on, as one page that needs no other file."""
     predicted, history = run.read_table("predictions.csv"), run.read_table("history.csv")
-    claims = run.read_table("claims.csv").fillna("")
+    claims = run.read_table("claims.csv").fillna("").astype({"tier": str})
     _write_page(
         run,
         "report.html",
         claims=claims.to_dict("records"),
         tiers=TIERS,
-        verdicts=claims["verdict"].value_counts().to_dict(),
+        verdicts=claims["verdict"].value_counts().reindex(VERDICTS, fill_value=0).to_dict(),
         deviations=deviations_of(run),
         **_results(run, predicted[predicted["split"] == "test"]),
         **_baselines(run),
@@ -154,11 +155,12 @@ def _results(run: RunFolder, test: pd.DataFrame) -> dict:
 def _baselines(run: RunFolder) -> dict:
     fitted, dataset = run.read_table("baselines.csv"), run.parameter("dataset")
     shown = beside_published(fitted, dataset).assign(chosen=fitted["chosen"].fillna(""))
+    published = published_percent(fitted["model"], dataset) if dataset in PUBLISHED else None
     return {
         "baselines": shown.to_dict("records"),
         "comparisons": run.read_table("comparisons.csv").to_dict("records"),
         "energy_sources": sorted(set(fitted["energy_source"])),
-        "baselines_picture": plots.png_uri(plots.plot_baselines(fitted, published_percent(fitted["model"], dataset))),
+        "baselines_picture": plots.png_uri(plots.plot_baselines(fitted, published)),
     }
 
 

@@ -82,9 +82,7 @@ class Parameters(BaseModel):
     )
     config: str | None = Field(None, description="a released configuration file; parameters given here win over it")
     n_seeds: int = Field(100, ge=1, description="heads trained on the same scene logits, to see the spread over seeds")
-    baselines: Literal["all", "quick"] = Field(
-        "all", description="all (SVM grids as published) or quick (no grids)"
-    )
+    baselines: Literal["all", "quick"] = Field("all", description="all (SVM grids as published) or quick (no grids)")
     compare_bn_modes: bool | None = Field(
         None, description="train the other BatchNorm modes too; by default only on the demo dataset"
     )

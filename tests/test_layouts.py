@@ -20,7 +20,7 @@ from s2p_lib.made_scenes import scene_file
 from s2p_lib.run import NOTEBOOKS, check_parameters, run_notebooks
 from s2p_lib.run_folder import ROOT, RunFolder
 
-QUICK = {"max_epochs": 3, "n_seeds": 2, "device": "cpu", "country": "FRA"}
+QUICK = {"max_epochs": 3, "n_seeds": 2, "device": "cpu", "country": "FRA", "baselines": "quick"}
 DEMO_BACKBONE = {"backbone": "demo", "image_size": 64}  # real code on photos, without the seconds of a ResNet-50
 
 
@@ -109,6 +109,8 @@ def test_a_folder_of_own_photos_runs_and_keeps_copies_together(own_photos, tmp_p
     splits = run.read_table("splits.csv").set_index("image")["split"]
     assert splits[["IMG 1", "copy 0", "copy 1", "copy 2"]].nunique() == 1
     assert name in splits.index
+    for page in ("report.html", "failures.html", "MODEL_CARD.md"):
+        assert "<b>'" not in run.path(page).read_text()
     assert pictures_in(run.path("01_data_splits.ipynb")) == 2  # asked for
 
 

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -24,7 +25,14 @@ NAMES = tuple(NOTEBOOKS)
 def executed(small_demo, tmp_path_factory) -> RunFolder:
     """A run of all six notebooks with small parameters."""
     folder = RunFolder(tmp_path_factory.mktemp("runs") / "small")
-    given = {"data_dir": str(small_demo), "max_epochs": 30, "n_seeds": 5, "workers": 0, "device": "cpu"}
+    given = {
+        "data_dir": str(small_demo),
+        "max_epochs": 30,
+        "n_seeds": 5,
+        "workers": 0,
+        "device": "cpu",
+        "baselines": "quick",
+    }
     run_notebooks(folder.dir, given)
     return folder
 
@@ -44,10 +52,29 @@ def test_the_run_folder_holds_every_file_of_the_contract(executed):
             "epoch lr train_loss val_loss train_balanced_accuracy val_balanced_accuracy seconds val_loss_over_photos "
             "val_accuracy val_macro_f1_score val_weighted_f1_score",
         ),
-        ("spread.csv", "seed epochs kept_epoch val_measure test_balanced_accuracy"),
+        (
+            "spread.csv",
+            "seed epochs kept_epoch val_measure test_private_precision test_private_recall test_private_f1 "
+            "test_public_precision test_public_recall test_public_f1 test_precision test_balanced_accuracy "
+            "test_accuracy",
+        ),
         ("predictions.csv", "image split label prediction p_private"),
         ("predictions_released.csv", "image probability pred_class"),
-        ("claims.csv", "id claim published measured tolerance verdict why"),
+        (
+            "claims.csv",
+            "id claim source published measured how tolerance tolerance_reason tier verdict why",
+        ),
+        (
+            "comparisons.csv",
+            "model n only_model_right only_s2p_right mcnemar_p balanced_accuracy_difference balanced_accuracy_low "
+            "balanced_accuracy_high private_recall_difference private_recall_low private_recall_high "
+            "accuracy_difference accuracy_low accuracy_high",
+        ),
+        ("emissions.csv", "stage duration_s energy_kwh co2eq_kg energy_source country factor_kg_per_kwh factor_source"),
+        (
+            "protocol_costs.csv",
+            "photos s_per_photo kwh_per_1000_photos protocol passes hours energy_kwh co2eq_kg times_frozen",
+        ),
     ],
 )
 def test_tables_have_the_columns_of_the_contract(executed, name, columns):
@@ -76,6 +103,10 @@ def test_the_manifest_tells_where_the_figures_come_from(executed):
 def test_a_demo_report_says_that_its_figures_are_not_the_papers(executed):
     page = executed.path("report.html").read_text()
     assert "not results of the paper" in page
+    assert set(re.findall(r'<tr id="([^"]+)">', page)) == {claim.id for claim in claims.CLAIMS}
+    assert set(re.findall(r'src="([a-z]+):', page)) == {"data"}
+    assert not re.search(r"(src|href|url)\s*[=(]\s*[\"']?https?:", page)
+    assert "default-src 'none'" in page
     assert "<script" not in page
     for name in ("03_evaluate", "04_failures", "06_report"):
         assert "not a result of the paper" in executed.path(f"{name}.ipynb").read_text()
@@ -118,6 +149,7 @@ def test_released_mode_and_rare_options_run_through_all_notebooks(small_demo, tm
     config.write_text(json.dumps({"net_name": "S2P", "params": params, "net_params": {"backbone_arch": "resnet50"}}))
     run = RunFolder(tmp_path / "run")
     given = {"data_dir": str(small_demo), "config": str(config), "max_epochs": 3, "bn_mode": "released", "n_seeds": 2}
+    given |= {"baselines": "quick"}
     run_notebooks(run.dir, given | {"compare_bn_modes": False})
     manifest = run.manifest
     assert manifest["parameters"]["fold"] == "final"
@@ -214,7 +246,7 @@ def test_all_notebooks_run_with_a_real_resnet50_at_448_pixels(ipd_tree, tmp_path
         _use_new_zipfile_serialization=False,
     )
     run = RunFolder(tmp_path / "run")
-    given = {"dataset": "ipd", "data_dir": str(ipd_tree), "weights": str(weights), "n_seeds": 3}
+    given = {"dataset": "ipd", "data_dir": str(ipd_tree), "weights": str(weights), "n_seeds": 3, "baselines": "quick"}
     run_notebooks(run.dir, given)
     assert run.manifest["training"]["parameters"] == {"optimised": 732, "total": 24_256_649}
     listed, *_ = datasets.read("ipd", ipd_tree)
