@@ -36,7 +36,7 @@ SVM_C = (0.1, 0.5, 1, 1.5, 2, 5, 10, 100, 1000)
 SVM_CLASS_WEIGHTS = (None, "balanced")
 SVM_FOLDS = 5
 # Of scipy's trust-exact; steps may be large, as a weight may be anything from 1e-6 to 1e3.
-SVM_OPTIONS = {"gtol": 1e-4, "initial_trust_radius": 10.0, "max_trust_radius": 1e6, "maxiter": 10_000}
+SVM_OPTIONS = {"gtol": 1e-8, "initial_trust_radius": 10.0, "max_trust_radius": 1e6, "maxiter": 10_000}
 SVM_GRIDS = ("published", "quick")
 N_TAGS = 10  # largest scene logits of a photo that are its tags in SVM v1.2
 MLP_WIDTHS = {"S2P-MLP": (182,), "S2P-MLP v1.1": (182, 91)}
@@ -166,15 +166,17 @@ class SquaredHingeSVM(ClassifierMixin, BaseEstimator):
         x = np.c_[np.asarray(features, dtype=np.float64), np.ones(len(features))]
         sign = np.where(np.asarray(labels) == self.classes_[1], 1.0, -1.0)
         cost = 2 * self.C * compute_sample_weight(self.class_weight, labels)
+        decay = 1 / cost.sum()  # all is divided by this sum, so that the gradient's tolerance means the same for any C
+        cost = cost * decay
 
         def loss_and_gradient(w: np.ndarray) -> tuple[float, np.ndarray]:
             short = np.maximum(0, 1 - sign * (x @ w))  # of the margin
-            return w @ w / 2 + (cost * short**2).sum() / 2, w - x.T @ (cost * sign * short)
+            return (decay * w @ w + (cost * short**2).sum()) / 2, decay * w - x.T @ (cost * sign * short)
 
         def hessian(w: np.ndarray) -> np.ndarray:
             inside = sign * (x @ w) < 1
             part = x[inside] * np.sqrt(cost[inside])[:, None]
-            return np.eye(len(w)) + part.T @ part
+            return decay * np.eye(len(w)) + part.T @ part
 
         start = np.zeros(x.shape[1])
         found = minimize(

@@ -76,7 +76,7 @@ def facts_of(run: RunFolder) -> Facts:
     training = run.manifest["training"]
     tables = ("history", "spread", "folds", "baselines", "comparisons", "slices")
     return Facts(
-        dataset=run.parameter("dataset"),
+        dataset="made scenes" if run.is_made else run.parameter("dataset"),
         features=run.parameter("features"),
         bn_mode=run.parameter("bn_mode"),
         settings=run.trained_settings,
@@ -105,6 +105,8 @@ def deviations_of(run: RunFolder) -> dict[str, str]:
     if run.from_photos:
         standard = BACKBONES.get(run.backbone, BACKBONES["resnet50"]).image_size
         found["image_size"] = run.parameter("image_size") or standard
+    if run.is_made:
+        found["dataset"] = "scene probabilities made by the kit"
     training = run.manifest["training"]
     found |= {name: run.parameter(name) for name in ("init_checkpoint", "precision")} | training["settings"]
     experiment = EXPERIMENTS.get(run.parameter("dataset"), EXPERIMENTS["ipd"])

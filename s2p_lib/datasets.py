@@ -101,6 +101,10 @@ DATASETS = {
 }
 
 
+# In a folder whose scene probabilities the kit has made: what is measured there must never be judged as the paper's.
+MADE_MARKER = "made_scenes.json"
+
+
 class Listing(NamedTuple):
     """What ``read`` found: ``samples`` and ``problems`` (see the module), ``labels`` (image, label, split of every row
     of the label file, invalid ones as NaN), the number of files that no label file names, and whether there is a split.

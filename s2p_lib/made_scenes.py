@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 from sklearn.model_selection import StratifiedKFold
 
-from s2p_lib.datasets import IPD_PUBLISHED, SOURCES
+from s2p_lib.datasets import IPD_PUBLISHED, MADE_MARKER, SOURCES
 from s2p_lib.model import SCENES
 from s2p_lib.samples import labels_splits
 
@@ -33,6 +33,7 @@ def make_scene_tree(folder: str | Path, n_photos: int = 34_562, seed: int = 0) -
         path = folder / SOURCES[row.source].scene_folder / "scenes" / row.batch / f"{row.image}.csv"
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(scene_file(1 / (1 + np.exp(-logits))))
+    (folder / MADE_MARKER).write_text(json.dumps({"n_photos": len(table), "seed": seed}))
     return folder
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pandas as pd
 
 from s2p_lib.config import Settings
-from s2p_lib.datasets import DATASETS, Dataset
+from s2p_lib.datasets import DATASETS, MADE_MARKER, Dataset
 
 ROOT = Path(__file__).resolve().parent.parent  # of the repository
 
@@ -62,6 +62,11 @@ class RunFolder:
         return self.parameter("dataset") == "demo"
 
     @property
+    def is_made(self) -> bool:
+        """Whether the run is on scene probabilities that the kit made in IPD's layout, to measure itself."""
+        return not self.is_demo and (self.data_dir / MADE_MARKER).is_file()
+
+    @property
     def dataset(self) -> Dataset:
         return DATASETS[self.parameter("dataset")]
 
@@ -81,6 +86,8 @@ class RunFolder:
         """What kind of evidence this run gives, in words."""
         if self.is_demo:
             return "tier 0: drawn demo photos, no evidence about the paper's figures"
+        if self.is_made:
+            return "tier 0: scene probabilities made by the kit, no evidence about the paper's figures"
         own = "" if self.dataset.published else ", on photos that the paper does not report on"
         if self.from_photos:
             return f"tier 3: everything from the photos{own}"

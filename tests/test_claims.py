@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from s2p_lib import carbon, claims, judges, metrics
+from s2p_lib import carbon, claims, datasets, judges, metrics
 from s2p_lib.baselines import PUBLISHED
 from s2p_lib.config import Settings
 from s2p_lib.judges import CARD_PHOTOS, MLP, SVM, Facts
@@ -106,6 +106,7 @@ def ipd_run(tmp_path) -> RunFolder:
     """A run folder as the card's experiment would leave it."""
     run = RunFolder(tmp_path)
     given = {"dataset": "ipd", "features": "photos", "fold": None, "init_checkpoint": None, "precision": "float32"}
+    given["data_dir"] = str(tmp_path)
     given |= {"backbone": None, "image_size": None, "bn_mode": "frozen"}
     run.update_manifest("parameters", given)
     training = {"settings": asdict(Settings()), "stopped": "learning rate below 1e-05", "from_trained_backbone": False}
@@ -120,6 +121,12 @@ def ipd_run(tmp_path) -> RunFolder:
 
 def test_the_cards_experiment_has_no_deviations(ipd_run):
     assert claims.deviations_of(ipd_run) == {}
+
+
+def test_made_scene_probabilities_are_never_ipd(ipd_run):
+    (ipd_run.dir / datasets.MADE_MARKER).write_text("{}")
+    assert set(claims.deviations_of(ipd_run)) == {"dataset"}
+    assert "made by the kit" in ipd_run.tier
 
 
 @pytest.mark.parametrize(

@@ -136,7 +136,7 @@ def test_ipd_runs_from_published_scenes_without_a_photo(scene_tree, tmp_path):
     ]
     assert "clipped, as printed 0.000000 or 1.000000" in run.path("02_train.ipynb").read_text()
     report = run.path("report.html").read_text()
-    assert "tier 2" in report
+    assert "scene probabilities made by the kit" in report
     assert "At which image size (224 or 448)" in report
     assert "data:image/jpeg" not in report
     assert run.manifest["training"]["parameters"] == {"optimised": 732, "total": 732}
