@@ -1,4 +1,4 @@
-"""Pages and tables for readers: ``report.html``, ``failures.html``, the result table of the terminal."""
+"""Pages and tables for readers: ``report.html``, the result table of the terminal."""
 
 import base64
 import io
@@ -15,8 +15,6 @@ from s2p_lib.claims import TIERS, deviations_of
 from s2p_lib.judges import VERDICTS
 from s2p_lib.metrics import (
     CARD_CONFUSION,
-    FALSE_PRIVATE,
-    MISSED_PRIVATE,
     beside_card,
     confusion_counts,
     threshold_table,
@@ -86,25 +84,11 @@ def comparison_text(name: str, other: str, compared: dict) -> str:
     return "\n".join(lines)
 
 
-def write_failures_page(run: RunFolder, failures: pd.DataFrame, n_photos: int, max_photos: int = 300) -> None:
-    """``failures.html``: the most confident misclassified photos as one page that needs no other file."""
-    shown = failures.head(max_photos)
-    sections = [
-        {"title": title, "photos": _gallery(shown[shown["outcome"] == outcome], run)}
-        for title, outcome in (
-            ("Missed private: private photos called public", MISSED_PRIVATE),
-            ("False private: public photos called private", FALSE_PRIVATE),
-        )
-    ]
-    facts = {"n_failures": len(failures), "n_photos": n_photos, "n_shown": len(shown), "split": "test"}
-    _write_page(run, "failures.html", sections=sections, **facts)
-
-
 def write_report(run: RunFolder) -> None:
     """``report.html``: verdicts first, then what they rest on, as one page that needs no other file."""
     predicted, history = run.read_table("predictions.csv"), run.read_table("history.csv")
     claims = run.read_table("claims.csv").fillna("").astype({"tier": str})
-    _write_page(
+    page = render_page(
         run,
         "report.html",
         claims=claims.to_dict("records"),
@@ -123,6 +107,7 @@ def write_report(run: RunFolder) -> None:
             name: file_sha256(run.path(name)) for done in run.manifest["notebooks"].values() for name in done["writes"]
         },
     )
+    run.write_text("report.html", page)
 
 
 def _results(run: RunFolder, test: pd.DataFrame) -> dict:
@@ -207,8 +192,9 @@ def _carbon(run: RunFolder) -> dict:
     }
 
 
-def _write_page(run: RunFolder, name: str, **content) -> None:
-    page = _TEMPLATES.get_template(f"{name}.jinja").render(
+def render_page(run: RunFolder, name: str, **content) -> str:
+    """The page ``name`` of a run as HTML, from its template, ``content`` and what every page says of its run."""
+    return _TEMPLATES.get_template(f"{name}.jinja").render(
         tier=run.tier,
         pictures=run.pictures_in_pages,
         dataset=run.parameter("dataset"),
@@ -216,7 +202,6 @@ def _write_page(run: RunFolder, name: str, **content) -> None:
         demo_warning=DEMO_WARNING,
         **content,
     )
-    run.write_text(name, page)
 
 
 def _gallery(failures: pd.DataFrame, run: RunFolder) -> list[dict]:
@@ -225,11 +210,12 @@ def _gallery(failures: pd.DataFrame, run: RunFolder) -> list[dict]:
     for row in failures.to_dict("records"):
         image = picture(run.data_dir / row["path"], run.pictures_in_pages)
         scenes = list(zip(row["top_scenes"].split(", "), map(float, row["top_scene_p"].split(", "))))
-        records.append(row | {"uri": image and _jpeg_uri(image), "scenes": scenes})
+        records.append(row | {"uri": image and jpeg_uri(image), "scenes": scenes})
     return records
 
 
-def _jpeg_uri(image: Image.Image) -> str:
+def jpeg_uri(image: Image.Image, quality: int = 80) -> str:
+    """The picture as a ``data:`` address, so that a page needs no other file."""
     buffer = io.BytesIO()
-    image.save(buffer, format="JPEG", quality=80)
+    image.save(buffer, format="JPEG", quality=quality)
     return "data:image/jpeg;base64," + base64.b64encode(buffer.getvalue()).decode()

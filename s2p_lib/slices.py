@@ -1,17 +1,22 @@
-"""The card's failure statements, each tested on a named slice of a run's test photos.
+"""The card's failure statements, each tested on a named slice of a run's test photos, and the slices that fail most.
 
 A slice is chosen by the scene with the largest logit (the top scene), never by looking at the photo. Which scenes
 belong to a statement, and the bounds that decide it, are the kit's: the card names kinds of scene and gives no figure.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from PIL import ImageStat
+from scipy.stats import fisher_exact
 
 from s2p_lib.metrics import wilson_interval
 from s2p_lib.model import PACKAGE, SCENES
+from s2p_lib.photos import UNREADABLE, ahead, open_image
 from s2p_lib.samples import CLASSES
 
 HOLDS, CONTRADICTED, UNDECIDED, NOT_TESTABLE = "holds", "contradicted", "undecided", "not testable"
@@ -26,6 +31,13 @@ PLACES = pd.read_csv(PACKAGE / "scene_places.csv", index_col="scene")["place"].t
 
 PEOPLE = ("none", "one", "group")
 MIN_PHOTOS = 10  # with nine photos all called alike, the 95 % interval still spans 30 points
+
+# What slice_table finds, the worst first.
+WORSE, NOT_TOLD_APART, BETTER = "worse than the rest", "not told apart", "better than the rest"
+TOO_FEW = "too few photos"
+SLICE_FINDINGS = (WORSE, NOT_TOLD_APART, BETTER, TOO_FEW)
+LEVEL = 0.05  # chance of any false finding in a table
+SLICE_COLUMNS = ["kind", "slice", "photos", "failed", "error_rate", "low", "high", "p_value", "p_adjusted", "finding"]
 
 Where = Mapping[str, tuple[str, ...]]  # column -> values that it may take
 
@@ -170,9 +182,71 @@ def in_slice(photos: pd.DataFrame, where: Where) -> pd.Series:
     return pd.DataFrame({column: photos[column].isin(values) for column, values in where.items()}).all(axis=1)
 
 
+def photos_of_statements(
+    photos: pd.DataFrame, scene_logits: np.ndarray, truth: pd.DataFrame | None = None
+) -> dict[str, pd.DataFrame]:
+    """Statement id -> the photos in its slices, described (``describe_photos``) and with a column ``slice``.
+
+    Every statement of ``STATEMENTS`` is there; those that cannot be tested with what is known have no photo. A
+    photo in two slices of a statement is there twice. Arguments as for ``judge_slices``; ``photos`` may have more
+    columns, which are kept.
+    """
+    described = describe_photos(photos, scene_logits, truth)
+    return {statement.id: _photos_of(statement, described) for statement in STATEMENTS}
+
+
+def slice_table(photos: pd.DataFrame, min_photos: int = MIN_PHOTOS) -> pd.DataFrame:
+    """Error rates of slices of the photos, and which of them are worse or better than all other photos.
+
+    ``photos`` has the columns label, prediction, top_scene and source, as ``failures.photo_table`` gives them, and
+    width, height (pixels) and brightness where known (``photo_properties``). Slices are of the kinds top scene, place
+    (indoor or outdoor, by the top scene), source, label, and size (width x height) and brightness in thirds of the
+    photos; equal values are in one third, so that thirds may be uneven, and photos without a value are in none.
+
+    One row per slice, columns ``SLICE_COLUMNS``: photos, failed (counts), error_rate with its 95 % Wilson interval
+    (low, high), p_value (Fisher's exact test, two-sided, of the slice against all other photos), p_adjusted (Holm 1979,
+    over all slices of all kinds that are tested) and finding, one of ``SLICE_FINDINGS``, in which order the rows are;
+    within a finding the highest ``low`` comes first. Many slices are looked at, and some differ by chance, so a finding
+    needs a p_adjusted of at most ``LEVEL``: that is then the chance that any of them is false, however slices overlap
+    and even if others do differ (the labels nearly always do, which would loosen a false discovery rate). A slice of fewer than ``min_photos`` photos is not
+    tested, nor is one that all photos are in (finding ``not told apart``). A finding tells where errors are, not what
+    causes them: one source may be worse for having more private photos. ValueError for missing columns.
+    """
+    _check_sliceable(photos)
+    failed = (photos["label"] != photos["prediction"]).to_numpy()
+    rows = [
+        (kind, name, *_errors_of(failed, (names == name).to_numpy(), min_photos))
+        for kind, names in _slice_names(photos).items()
+        for name in names.dropna().unique()
+    ]
+    columns = [name for name in SLICE_COLUMNS if name not in ("p_adjusted", "finding")]
+    table = pd.DataFrame(rows, columns=[*columns, "rate_of_rest"])
+    table["p_adjusted"] = _holm(table["p_value"])
+    certain = table["p_adjusted"] <= LEVEL
+    is_worse = table["error_rate"] > table["rate_of_rest"]
+    few = table["photos"] < min_photos
+    table["finding"] = np.select([few, certain & is_worse, certain], [TOO_FEW, WORSE, BETTER], NOT_TOLD_APART)
+    order = table["finding"].map(SLICE_FINDINGS.index)
+    order = table.assign(order=order).sort_values(["order", "low", "photos"], ascending=[True, False, False]).index
+    return table.loc[order, SLICE_COLUMNS].reset_index(drop=True)
+
+
+def photo_properties(paths: Sequence[str], data_dir: str | Path, workers: int = 1) -> pd.DataFrame:
+    """One row per path, in order: path, width, height (pixels, as stored) and brightness; NaN for unreadable photos.
+
+    ``paths`` are relative to ``data_dir``, as in splits.csv. Brightness is the mean luma (ITU-R 601) of the photo, from
+    0 (black) to 1 (white). JPEGs are decoded at a fraction of their size, in ``workers`` threads.
+    """
+    files = [Path(data_dir) / path for path in paths]
+    with ThreadPoolExecutor(workers) as pool:
+        rows = list(ahead(pool, _size_and_brightness, files, 4 * workers))
+    table = pd.DataFrame(rows, columns=["width", "height", "brightness"], dtype=float)
+    table.insert(0, "path", list(paths))
+    return table
+
+
 def _judge(statement: Statement, photos: pd.DataFrame) -> list[tuple]:
-    needed = {column for where in statement.slices.values() for column in where}
-    if not statement.slices or needed - set(photos):
+    if not _can_be_sliced(statement, photos):
         words = "; ".join(statement.slices) or "none"
         nothing = (words, 0, statement.measure if statement.slices else "none", np.nan, np.nan, np.nan)
         return [(statement.id, statement.claim, *nothing, NOT_TESTABLE, statement.unknown)]
@@ -246,6 +320,80 @@ def _rule(statement: Statement, n_slices: int) -> str:
         f"holds if {which} within {low} to {high} {unit}, is contradicted if {wholly} lies wholly outside (our bounds)"
     )
     return f"{rule}; {statement.unseen}" if statement.unseen else rule
+
+
+def _photos_of(statement: Statement, described: pd.DataFrame) -> pd.DataFrame:
+    if not _can_be_sliced(statement, described):
+        return described.head(0).assign(slice="")
+    parts = [described[in_slice(described, w)].assign(slice=words) for words, w in statement.slices.items()]
+    return pd.concat(parts, ignore_index=True)
+
+
+def _can_be_sliced(statement: Statement, described: pd.DataFrame) -> bool:
+    needed = {column for where in statement.slices.values() for column in where}
+    return bool(needed) and needed <= set(described)
+
+
+def _slice_names(photos: pd.DataFrame) -> dict[str, pd.Series]:
+    """Kind -> the name [N] of the slice that each photo is in; NaN where it is in none."""
+    names = {
+        "top scene": photos["top_scene"],
+        "place": photos["top_scene"].map(PLACES),
+        "source": photos["source"],
+        "label": photos["label"],
+    }
+    if {"width", "height"} <= set(photos):
+        names["size"] = _thirds(photos["width"] * photos["height"] / 1e6, ("small", "medium", "large"), " megapixels")
+    if "brightness" in photos:
+        names["brightness"] = _thirds(photos["brightness"], ("dark", "medium", "bright"), "")
+    return names
+
+
+def _thirds(values: pd.Series, words: tuple[str, str, str], unit: str) -> pd.Series:
+    """``words`` with the range of each third of ``values``, cut at its quantiles; NaN stays NaN."""
+    first, second = values.quantile([1 / 3, 2 / 3])
+    ranges = (f"up to {first:.2f}", f"{first:.2f} to {second:.2f}", f"above {second:.2f}")
+    names = [f"{word}, {span}{unit}" for word, span in zip(words, ranges)]
+    chosen = np.select([values <= first, values <= second, values > second], names, "")
+    return pd.Series(chosen, values.index).where(values.notna())
+
+
+def _errors_of(failed: np.ndarray, inside: np.ndarray, min_photos: int) -> tuple:
+    """photos, failed, error_rate, low, high, p_value, error rate of the other photos."""
+    n, n_failed = int(inside.sum()), int(failed[inside].sum())
+    rest, rest_failed = len(failed) - n, int(failed.sum()) - n_failed
+    p_value = np.nan
+    if n >= min_photos and rest:
+        p_value = float(fisher_exact([[n_failed, n - n_failed], [rest_failed, rest - rest_failed]]).pvalue)
+    rate = n_failed / n
+    return n, n_failed, rate, *wilson_interval(rate, n), p_value, rest_failed / rest if rest else np.nan
+
+
+def _holm(p_values: pd.Series) -> pd.Series:
+    """Step-down adjustment of Holm (1979): the i-th smallest of m times m - i + 1, never falling; NaN stays NaN."""
+    ascending = p_values.dropna().sort_values()
+    return (ascending * np.arange(len(ascending), 0, -1)).cummax().clip(upper=1).reindex(p_values.index)
+
+
+def _size_and_brightness(path: Path) -> tuple[float, float, float]:
+    try:
+        with open_image(path) as image:
+            width, height = image.size
+            image.draft("RGB", (160, 160))  # as much of a JPEG as a thumbnail needs: several times faster
+            # RGB first: it makes of unusual modes what the model sees
+            grey = image.convert("RGB").convert("L")
+    except UNREADABLE:
+        return np.nan, np.nan, np.nan
+    return width, height, ImageStat.Stat(grey).mean[0] / 255
+
+
+def _check_sliceable(photos: pd.DataFrame) -> None:
+    if missing := [name for name in ("label", "prediction", "top_scene", "source") if name not in photos]:
+        raise ValueError(f"the photos lack the column(s) {missing}; they have {list(photos)}")
+    unknown = ~photos["top_scene"].isin(SCENES)
+    if unknown.any():
+        names = ", ".join(map(str, photos.loc[unknown, "top_scene"].unique()[:3]))
+        raise ValueError(f"{unknown.sum():,} photo(s) have a top_scene that is none of Places365: {names}")
 
 
 def _check_table(table: pd.DataFrame, scene_logits: np.ndarray) -> None:

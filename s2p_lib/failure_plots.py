@@ -1,0 +1,102 @@
+"""Figures of single decisions and of where errors are. Private is orange, to the right; public is blue, to the left."""
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.patches import Patch
+
+from s2p_lib.plots import COLOURS, NEUTRAL
+from s2p_lib.slices import BETTER, NOT_TOLD_APART, TOO_FEW, WORSE
+
+# finding -> marker, colour; from the palette of Okabe and Ito, none of them a class's
+FINDING_STYLES = {
+    WORSE: ("X", "#CC79A7"),
+    NOT_TOLD_APART: ("o", NEUTRAL),
+    BETTER: ("^", "#009E73"),
+    TOO_FEW: (".", "#A6A6A6"),
+}
+
+
+def plot_explanation(explanation: pd.DataFrame, n: int = 10) -> Figure:
+    """The ``n`` scenes that moved one photo's decision most, and all others in one bar, so that the bars add up.
+
+    ``explanation`` as from ``failures.explain``.
+    """
+    shown, others = explanation.head(n), explanation.iloc[n:]
+    names = [f"{row.scene} (logit {row.logit:.1f}, mean {row.mean:.1f})" for row in shown.itertuples(name="Row")]
+    values = shown["contribution"].tolist()
+    if len(others):
+        names.append(f"the other {len(others)} scenes")
+        values.append(others["contribution"].sum())
+    figure, ax = _signed_bars(names, values)
+    ax.set_xlabel("contribution to the log-odds of private, against the mean photo")
+    ax.set_title(f"all bars add up to {_signed(explanation['contribution'].sum())}", loc="left")
+    return figure
+
+
+def plot_scene_weights(table: pd.DataFrame, n: int = 15) -> Figure:
+    """The ``n`` scenes that speak most for private and the ``n`` that speak most for public.
+
+    ``table`` as from ``failures.scene_weights``: the bars are the weights. Merged with
+    ``failures.mean_abs_contribution`` it has that column too; then the bars are this contribution, on the side of the
+    weight, and the scenes are those that in fact move the photos most.
+    """
+    in_fact = "mean_abs_contribution" in table
+    weight = table.set_index("scene")["weight"]
+    strength = np.sign(weight) * table.set_index("scene")["mean_abs_contribution"] if in_fact else weight
+    private = strength[strength > 0].nlargest(n)
+    public = strength[strength < 0].nsmallest(n)[::-1]
+    chosen = pd.concat([private, public])
+    figure, ax = _signed_bars(chosen.index.tolist(), chosen.tolist())
+    ax.set_xlabel(
+        "mean absolute contribution to the log-odds of private" if in_fact else "log-odds of private per unit of logit"
+    )
+    ax.set_title(f"{len(private)} + {len(public)} of {len(table)} scenes", loc="left")
+    return figure
+
+
+def plot_slice_table(table: pd.DataFrame, n: int = 20) -> Figure:
+    """Error rates of the first ``n`` slices with 95 % intervals, by finding; dashed the rate of all photos.
+
+    ``table`` as from ``slices.slice_table``, whole, so that every photo's label is in it.
+    """
+    of_label = table[table["kind"] == "label"]
+    shown = table.head(n)
+    figure, ax = plt.subplots(figsize=(9, 0.36 * len(shown) + 1.6), layout="constrained")
+    if len(of_label):
+        overall = 100 * of_label["failed"].sum() / of_label["photos"].sum()
+        ax.axvline(overall, color=NEUTRAL, ls="--", lw=1, label=f"all photos, {overall:.1f} %")
+    for finding, (marker, colour) in FINDING_STYLES.items():
+        rows = shown[shown["finding"] == finding]
+        ax.hlines(rows.index, 100 * rows["low"], 100 * rows["high"], color=colour, lw=2)
+        ax.plot(100 * rows["error_rate"], rows.index, marker, color=colour, ms=8, ls="", label=finding)
+    names = [f"{row.kind}: {row.slice} ({row.failed:,} of {row.photos:,})" for row in shown.itertuples()]
+    ax.set_yticks(range(len(shown)), names, fontsize=9)
+    ax.set(xlabel="photos called wrongly, percent", xlim=(-2, 102), ylim=(len(shown) - 0.5, -0.5))
+    ax.set_title(f"{len(shown)} of {len(table)} slices", loc="left")
+    figure.legend(loc="outside lower center", ncols=5, fontsize=9)
+    return figure
+
+
+def _signed_bars(names: list[str], values: list[float]) -> tuple[Figure, Axes]:
+    """Horizontal bars from top to bottom, with their values, coloured by the class that they speak for."""
+    figure, ax = plt.subplots(figsize=(9, 0.3 * len(names) + 1.7), layout="constrained")
+    colours = [COLOURS["private" if value > 0 else "public"] for value in values]
+    bars = ax.barh(range(len(names)), values, color=colours)
+    ax.bar_label(bars, [_signed(value) for value in values], padding=4, fontsize=9)
+    ax.axvline(0, color="black", lw=1)
+    # By place, not by name: two bars may not merge because they are called alike.
+    ax.set_yticks(range(len(names)), names, fontsize=9)
+    ax.invert_yaxis()
+    ax.margins(x=0.15, y=0.02)  # room for the values
+    ax.grid(axis="y", visible=False)
+    sides = [Patch(color=COLOURS[label], label=f"towards {label}") for label in ("public", "private")]  # as drawn
+    figure.legend(handles=sides, loc="outside lower center", ncols=2, fontsize=9)
+    return figure, ax
+
+
+def _signed(value: float) -> str:
+    """``+1.20`` or ``-1.20``, with a real minus sign."""
+    return f"{value:+.2f}".replace("-", "\N{MINUS SIGN}")

@@ -1,0 +1,105 @@
+"""What a reader noted about the photos of a run, kept as a CSV file."""
+
+import hashlib
+import hmac
+import io
+import secrets
+from pathlib import Path
+
+import pandas as pd
+
+MARKS = ("wrong label", "ambiguous", "interesting", "note")
+COLUMNS = ["image", "mark", "note", "label", "prediction", "p_private"]
+
+
+class Marks:
+    """One mark of ``MARKS`` and a note per image, by name; ``note`` is the mark of a photo with a note alone."""
+
+    def __init__(self):
+        self._of = {}
+
+    def __len__(self) -> int:
+        return len(self._of)
+
+    def add(self, image: str, mark: str, note: str = "") -> None:
+        """Mark a photo, in place of what it was marked with before. ValueError for an unknown mark or no note."""
+        note = " ".join(note.split())  # one line, so that every program reads the CSV alike
+        if mark not in MARKS:
+            raise ValueError(f"mark {mark!r} is unknown; allowed: {', '.join(MARKS)}")
+        if mark == "note" and not note:
+            raise ValueError("the mark 'note' needs a note: write one, or choose another mark")
+        self._of[image] = (mark, note)
+
+    def remove(self, image: str) -> None:
+        """Take a photo's mark away; nothing happens if it has none."""
+        self._of.pop(image, None)
+
+    def get(self, image: str) -> tuple[str, str]:
+        """Mark and note of a photo, both empty if it has none."""
+        return self._of.get(image, ("", ""))
+
+    def update(self, other: "Marks") -> None:
+        """Take over the marks of ``other``, which win."""
+        self._of.update(other._of)
+
+    def to_csv(self, photos: pd.DataFrame, salt: str | None = None) -> str:
+        """The marked photos as CSV with ``COLUMNS``, in the order of ``photos`` (image, label, prediction, p_private).
+
+        With ``salt`` a hash stands for each image name: only who has the salt and the names can tell the photos.
+        """
+        table = photos[photos["image"].isin(self._of)]
+        table = table.assign(
+            mark=[self._of[image][0] for image in table["image"]], note=[self._of[image][1] for image in table["image"]]
+        )
+        if salt is not None:
+            table = table.assign(image=[hashed_name(image, salt) for image in table["image"]])
+        return table[COLUMNS].to_csv(index=False)
+
+    @classmethod
+    def from_csv(cls, text: str, images: pd.Series, salt: str | None = None) -> tuple["Marks", list[str]]:
+        """Marks of a CSV with the columns image, mark and note, and the images in it that ``images`` does not have.
+
+        Images are found by their names, or by the hashes that ``salt`` gives. ValueError for a file without these
+        columns, with an unknown mark or with an image twice, and for one of which no image is known.
+        """
+        table = _read(text)
+        known = {image: image for image in images}
+        by_hash = {} if salt is None else {hashed_name(image, salt): image for image in images}
+        found = [known.get(image) or by_hash.get(image) for image in table["image"]]
+        unknown = [image for image, name in zip(table["image"], found) if name is None]
+        if len(table) and len(unknown) == len(table):
+            raise ValueError(
+                f"none of the {len(table):,} photos in the file is one of the {len(known):,} of this run, such as "
+                f"{', '.join(unknown[:3])}. Import marks of the same dataset; a file without image names can only be "
+                "read by the run that wrote it"
+            )
+        named = pd.Series([name for name in found if name is not None], dtype=str)
+        if len(twice := named[named.duplicated()].unique()):
+            raise ValueError(f"{len(twice):,} photos are marked twice in the file, such as {', '.join(twice[:3])}")
+        marks = cls()
+        for name, mark, note in zip(found, table["mark"], table["note"]):
+            if name is not None:
+                marks.add(name, mark, note)
+        return marks, unknown
+
+
+def hashed_name(image: str, salt: str) -> str:
+    """16 hex digits that stand for an image name, by HMAC-SHA256 with ``salt`` as its key."""
+    return hmac.new(salt.encode(), image.encode(), hashlib.sha256).hexdigest()[:16]
+
+
+def read_salt(file: Path) -> str:
+    """The salt that a run's hashes are made with, drawn at random the first time; keep the file to yourself."""
+    if not file.is_file():
+        file.write_text(secrets.token_hex(16))
+    return file.read_text().strip()
+
+
+def _read(text: str) -> pd.DataFrame:
+    try:
+        table = pd.read_csv(io.StringIO(text), dtype=str, keep_default_na=False)
+    except ValueError as error:  # of pandas: not a table
+        raise ValueError(f"this is no CSV file of marks: {str(error).strip()}") from None
+    if missing := [name for name in ("image", "mark", "note") if name not in table]:
+        raise ValueError(f"a file of marks needs the columns image, mark, note; it lacks {', '.join(missing)}")
+    return table
