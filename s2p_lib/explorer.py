@@ -158,7 +158,10 @@ class Explorer(OpenOnClick):
         self.previous.on_click(lambda _: self._turn_to(self._page - 1))
         self.next.on_click(lambda _: self._turn_to(self._page + 1))
         self.count = widgets.HTML()
-        self.buttons = [self._photo_button(place) for place in range(PAGE)]
+        looks = {"layout": widgets.Layout(), "style": widgets.ButtonStyle()}  # one for all: fewer models to send
+        self.buttons = [widgets.Button(**looks) for _ in range(PAGE)]
+        for place, button in enumerate(self.buttons):
+            button.on_click(lambda _, place=place: self._choose(self._rows_of_page().index[place]))
         self.grid = widgets.Box(layout={"display": "flex", "flex_flow": "row wrap"})
         self.full = widgets.VBox()
         tools = self._mark_tools()
@@ -181,11 +184,6 @@ class Explorer(OpenOnClick):
         if name == "mark":
             options = [("any", None), *((mark, mark) for mark in (NO_MARK, *MARKS))]
         return widgets.Dropdown(options=options, description=name.replace("_", " "))
-
-    def _photo_button(self, place: int) -> widgets.Button:
-        button = widgets.Button()
-        button.on_click(lambda _: self._choose(self._rows_of_page().index[place]))
-        return button
 
     def _mark_tools(self) -> list[widgets.Widget]:
         self.mark = widgets.Dropdown(options=MARKS, description="mark as")

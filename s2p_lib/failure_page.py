@@ -27,33 +27,36 @@ COLUMNS = (
 )
 
 Explain = Callable[[str], pd.DataFrame]
-Statements = Mapping[str, Collection[str]]
+Slices = dict[tuple[str, str], set[str]]  # (id of the statement, words of the slice) -> images
 
 
 def write_failures_page(
     run: RunFolder,
     photos: pd.DataFrame,
     explain: Explain,
-    statements: Statements | None = None,
+    statements: Mapping[str, pd.DataFrame] | None = None,
     max_photos: int = 300,
     max_bytes: int = 15_000_000,
 ) -> None:
     """``failures.html``: failed photos, the most confident first, with filters, sorting and an explanation of each.
 
     ``photos`` is ``failures.photo_table`` of all test photos. ``explain(image)`` gives ``failures.explain`` of a photo;
-    it is asked only for those on the page. ``statements``: id of a statement of ``slices.STATEMENTS``, or other words
-    to read in its place -> names of the photos of that slice. Up to ``max_photos`` are on the page; where failures
+    it is asked only for those on the page. ``statements`` is ``slices.photos_of_statements`` of the same photos. Up to ``max_photos`` are on the page; where failures
     leave room, correct photos drawn at random join them. If the page would be larger than ``max_bytes``, pictures are
     made smaller, and then photos are left off, correct ones first; the page tells so.
 
     The page loads nothing, and no script but its own can run in it: the content policy names that script by its hash.
     ValueError for missing columns, an image twice, statements about other photos, or limits too small to be kept.
     """
-    statements = {words: set(of_slice) for words, of_slice in (statements or {}).items()}
-    _check(photos, statements, max_photos)
+    slices = {
+        (statement, words): set(of_slice["image"])
+        for statement, of_statement in (statements or {}).items()
+        for words, of_slice in of_statement.groupby("slice", sort=False)
+    }
+    _check(photos, slices, max_photos)
     chosen = _choose(photos, max_photos)
     explained = [_explained(row, explain(row["image"])) for row in chosen.to_dict("records")]
-    page = _within(run, photos, explained, statements, max_photos, max_bytes)
+    page = _within(run, photos, explained, slices, max_photos, max_bytes)
     run.write_text("failures.html", page)
 
 
@@ -70,7 +73,7 @@ def _within(
     run: RunFolder,
     photos: pd.DataFrame,
     explained: list[dict],
-    statements: Statements,
+    slices: Slices,
     max_photos: int,
     max_bytes: int,
 ) -> str:
@@ -78,13 +81,13 @@ def _within(
     sizes = SIZES if run.from_photos else SIZES[:1]  # without pictures there is nothing to make smaller
     for size, quality in sizes:
         shown = _with_pictures(run, explained, size, quality)
-        page = _page(run, photos, shown, statements, size, max_photos, max_bytes)
+        page = _page(run, photos, shown, slices, size, max_photos, max_bytes)
         n_bytes = len(page.encode())
         if n_bytes <= max_bytes:
             return page
     while shown:
         shown = shown[: min(len(shown) - 1, int(0.97 * len(shown) * max_bytes / n_bytes))]
-        page = _page(run, photos, shown, statements, size, max_photos, max_bytes)
+        page = _page(run, photos, shown, slices, size, max_photos, max_bytes)
         n_bytes = len(page.encode())
         if n_bytes <= max_bytes:
             return page
@@ -107,19 +110,18 @@ def _page(
     run: RunFolder,
     photos: pd.DataFrame,
     shown: list[dict],
-    statements: Statements,
+    slices: Slices,
     size: int,
     max_photos: int,
     max_bytes: int,
 ) -> str:
-    images = [photo["image"] for photo in shown]
     n_of = photos["outcome"].value_counts().reindex([MISSED_PRIVATE, FALSE_PRIVATE, CORRECT], fill_value=0)
     n_shown = pd.Series([photo["outcome"] for photo in shown], dtype=object).value_counts()
     return render_page(
         run,
         "failures.html",
         photos=shown,
-        data=[_data(photo, [s for s, of_slice in statements.items() if photo["image"] in of_slice]) for photo in shown],
+        data=[_data(photo, slices) for photo in shown],
         script=Markup(SCRIPT),
         script_sha256=base64.b64encode(hashlib.sha256(SCRIPT.encode()).digest()).decode(),
         n_of=n_of.to_dict(),
@@ -127,7 +129,7 @@ def _page(
         n_failed=int(n_of.sum() - n_of[CORRECT]),
         n_failed_shown=len(shown) - int(n_shown.get(CORRECT, 0)),
         n_gone=sum(photo["gone"] for photo in shown),
-        statements=list(_statement_options(statements, set(images))),
+        statements=list(_options(slices, {photo["image"] for photo in shown})),
         choices={column: sorted({photo[column] for photo in shown}) for column in ("source", "top_scene")},
         size=size,
         smaller=run.from_photos and size < SIZES[0][0],
@@ -137,10 +139,20 @@ def _page(
     )
 
 
-def _statement_options(statements: Statements, shown: set[str]) -> Iterator[dict]:
-    claims = {statement.id: statement.claim for statement in STATEMENTS}
-    for key, of_slice in statements.items():
-        yield {"key": key, "words": claims.get(key, key), "n": len(of_slice), "n_shown": len(shown & of_slice)}
+def _options(slices: Slices, shown: set[str]) -> Iterator[dict]:
+    """The statements that have photos, each with its slices and how many of their photos are on the page."""
+    for statement in STATEMENTS:
+        of_statement = {words: images for (id_, words), images in slices.items() if id_ == statement.id}
+        if of_statement:
+            counted = [
+                {"key": _key(statement.id, words), "words": words, "n": len(images), "n_shown": len(shown & images)}
+                for words, images in of_statement.items()
+            ]
+            yield {"claim": statement.claim, "slices": counted}
+
+
+def _key(statement: str, words: str) -> str:
+    return f"{statement}: {words}"
 
 
 def _explained(row: dict, explanation: pd.DataFrame) -> dict:
@@ -173,14 +185,14 @@ def _flip(explanation: pd.DataFrame, margin_private: float) -> dict:
     }
 
 
-def _data(photo: dict, statements: list[str]) -> dict:
+def _data(photo: dict, slices: Slices) -> dict:
     """What the script needs of a photo; the figure beside it in the page has the picture and the reasons."""
     texts = ("image", "source", "label", "prediction", "outcome", "top_scene", "reasons", "scenes", "gone", "flip")
     numbers = ("p_private", "confidence", "loss", "margin", "bars", "rest", "margins")
     return {
         **{name: photo[name] for name in texts},
         **{name: _rounded(photo[name]) for name in numbers},
-        "statements": statements,
+        "slices": [_key(*names) for names, images in slices.items() if photo["image"] in images],
     }
 
 
@@ -193,7 +205,7 @@ def _rounded(value):
     return round(float(value), 5) if math.isfinite(value) else None
 
 
-def _check(photos: pd.DataFrame, statements: Statements, max_photos: int) -> None:
+def _check(photos: pd.DataFrame, slices: Slices, max_photos: int) -> None:
     if missing := [column for column in COLUMNS if column not in photos]:
         raise ValueError(f"the photo table lacks the column(s) {missing}; failures.photo_table makes them")
     if max_photos < 1:
@@ -203,10 +215,11 @@ def _check(photos: pd.DataFrame, statements: Statements, max_photos: int) -> Non
         raise ValueError(
             f"the photo table has {twice.sum()} image(s) more than once: {_examples(photos['image'][twice])}"
         )
-    for statement, of_slice in statements.items():
-        if unknown := sorted(of_slice - set(photos["image"])):
+    for (statement, words), images in slices.items():
+        if unknown := sorted(images - set(photos["image"])):
             raise ValueError(
-                f"the slice {statement!r} names {len(unknown)} photo(s) that the photo table lacks: {_examples(unknown)}"
+                f"slice {words!r} of {statement} has {len(unknown)} photo(s) that the photo table lacks: "
+                f"{_examples(unknown)}"
             )
 
 

@@ -25,7 +25,10 @@ def plot_explanation(explanation: pd.DataFrame, n: int = 10) -> Figure:
     ``explanation`` as from ``failures.explain``.
     """
     shown, others = explanation.head(n), explanation.iloc[n:]
-    names = [f"{row.scene} (logit {row.logit:.1f}, mean {row.mean:.1f})" for row in shown.itertuples(name="Row")]
+    names = [
+        f"{row.scene} (logit {_minus(f'{row.logit:.1f}')}, mean {_minus(f'{row.mean:.1f}')})"
+        for row in shown.itertuples(name="Row")
+    ]
     values = shown["contribution"].tolist()
     if len(others):
         names.append(f"the other {len(others)} scenes")
@@ -51,7 +54,9 @@ def plot_scene_weights(table: pd.DataFrame, n: int = 15) -> Figure:
     chosen = pd.concat([private, public])
     figure, ax = _signed_bars(chosen.index.tolist(), chosen.tolist())
     ax.set_xlabel(
-        "mean absolute contribution to the log-odds of private" if in_fact else "log-odds of private per unit of logit"
+        "mean absolute contribution, log-odds, on the side that a high logit speaks for"
+        if in_fact
+        else "log-odds of private per unit of logit"
     )
     ax.set_title(f"{len(private)} + {len(public)} of {len(table)} scenes", loc="left")
     return figure
@@ -98,5 +103,9 @@ def _signed_bars(names: list[str], values: list[float]) -> tuple[Figure, Axes]:
 
 
 def _signed(value: float) -> str:
-    """``+1.20`` or ``-1.20``, with a real minus sign."""
-    return f"{value:+.2f}".replace("-", "\N{MINUS SIGN}")
+    return _minus(f"{value:+.2f}")
+
+
+def _minus(number: str) -> str:
+    """With the minus sign that the axes have."""
+    return number.replace("-", "\N{MINUS SIGN}")

@@ -208,9 +208,10 @@ def slice_table(photos: pd.DataFrame, min_photos: int = MIN_PHOTOS) -> pd.DataFr
     over all slices of all kinds that are tested) and finding, one of ``SLICE_FINDINGS``, in which order the rows are;
     within a finding the highest ``low`` comes first. Many slices are looked at, and some differ by chance, so a finding
     needs a p_adjusted of at most ``LEVEL``: that is then the chance that any of them is false, however slices overlap
-    and even if others do differ (the labels nearly always do, which would loosen a false discovery rate). A slice of fewer than ``min_photos`` photos is not
-    tested, nor is one that all photos are in (finding ``not told apart``). A finding tells where errors are, not what
-    causes them: one source may be worse for having more private photos. ValueError for missing columns.
+    and even if others do differ (the labels nearly always do, which would loosen a false discovery rate). A slice of
+    fewer than ``min_photos`` photos is not tested, nor is one that all photos are in (finding ``not told apart``). A
+    finding tells where errors are, not what causes them: one source may be worse for having more private photos.
+    ValueError for missing columns.
     """
     _check_sliceable(photos)
     failed = (photos["label"] != photos["prediction"]).to_numpy()

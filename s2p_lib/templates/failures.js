@@ -47,7 +47,7 @@
     const same = (name) => !wanted[name] || photo[name] === wanted[name];
     return ["label", "prediction", "source", "top_scene"].every(same)
       && (!wanted.outcome || photo.outcome === wanted.outcome || (wanted.outcome === "failed" && photo.outcome !== "correct"))
-      && (!wanted.statement || photo.statements.includes(wanted.statement))
+      && (!wanted.slice || photo.slices.includes(wanted.slice))
       && !(photo.confidence < Number(wanted.low || 0)) && !(photo.confidence > Number(wanted.high || 1));
   }
 
