@@ -41,9 +41,10 @@ def write_failures_page(
     """``failures.html``: failed photos, the most confident first, with filters, sorting and an explanation of each.
 
     ``photos`` is ``failures.photo_table`` of all test photos. ``explain(image)`` gives ``failures.explain`` of a photo;
-    it is asked only for those on the page. ``statements`` is ``slices.photos_of_statements`` of the same photos. Up to ``max_photos`` are on the page; where failures
-    leave room, correct photos drawn at random join them. If the page would be larger than ``max_bytes``, pictures are
-    made smaller, and then photos are left off, correct ones first; the page tells so.
+    it is asked only for those on the page. ``statements`` is ``slices.photos_of_statements`` of the same photos. Up to
+    ``max_photos`` are on the page; where failures leave room, correct photos drawn at random join them. If the page
+    would be larger than ``max_bytes``, pictures are made smaller, and then photos are left off, correct ones first; the
+    page tells so.
 
     The page loads nothing, and no script but its own can run in it: the content policy names that script by its hash.
     ValueError for missing columns, an image twice, statements about other photos, or limits too small to be kept.
