@@ -79,7 +79,7 @@ def plot_slice_table(table: pd.DataFrame, n: int = 20) -> Figure:
         ax.plot(100 * rows["error_rate"], rows.index, marker, color=colour, ms=8, ls="", label=finding)
     names = [f"{row.kind}: {row.slice} ({row.failed:,} of {row.photos:,})" for row in shown.itertuples()]
     ax.set_yticks(range(len(shown)), names, fontsize=9)
-    ax.set(xlabel="photos called wrongly, percent", xlim=(-2, 102), ylim=(len(shown) - 0.5, -0.5))
+    ax.set(xlabel="photos called wrongly, percent", xlim=(-2, 102), ylim=(max(len(shown), 1) - 0.5, -0.5))
     ax.set_title(f"{len(shown)} of {len(table)} slices", loc="left")
     figure.legend(loc="outside lower center", ncols=5, fontsize=9)
     return figure

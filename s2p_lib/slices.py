@@ -211,7 +211,7 @@ def slice_table(photos: pd.DataFrame, min_photos: int = MIN_PHOTOS) -> pd.DataFr
     and even if others do differ (the labels nearly always do, which would loosen a false discovery rate). A slice of
     fewer than ``min_photos`` photos is not tested, nor is one that all photos are in (finding ``not told apart``). A
     finding tells where errors are, not what causes them: one source may be worse for having more private photos.
-    ValueError for missing columns.
+    ValueError for missing columns or scenes that Places365 lacks.
     """
     _check_sliceable(photos)
     failed = (photos["label"] != photos["prediction"]).to_numpy()

@@ -3,6 +3,7 @@ import pandas as pd
 import pytest
 from PIL import Image
 from scipy.stats import fisher_exact
+from statsmodels.stats.multitest import multipletests
 
 from s2p_lib import plots, slices
 from s2p_lib.model import PACKAGE, SCENES
@@ -242,12 +243,12 @@ def test_every_kind_holds_every_photo_once():
 
 
 def test_p_values_are_adjusted_as_holm_does():
-    """The step-down rule itself, spelled out: each p times the number of those not smaller, and never falling."""
-    table = slices.slice_table(photos_with(300, np.random.default_rng(3))).dropna().sort_values("p_value")
-    largest = 0
-    for i, (p, adjusted) in enumerate(zip(table["p_value"], table["p_adjusted"])):
-        largest = max(largest, p * (len(table) - i))
-        assert adjusted == pytest.approx(min(1, largest))
+    photos = photos_with(300, np.random.default_rng(3))
+    photos.loc[:4, "top_scene"] = "temple/asia"  # not tested, so not counted
+    tested = slices.slice_table(photos).dropna(subset="p_value")
+    _, adjusted, _, _ = multipletests(tested["p_value"], method="holm")
+    assert tested["p_adjusted"].tolist() == pytest.approx(adjusted)
+    assert 0 < (tested["p_adjusted"] < 1).sum() < len(tested)
 
 
 def test_a_slice_that_fails_more_is_found_and_stands_first():
@@ -263,22 +264,22 @@ def test_a_slice_that_fails_more_is_found_and_stands_first():
 
 @pytest.mark.parametrize("p_by_label", [(0.2, 0.2), (0.45, 0.1)])
 def test_slices_that_differ_by_chance_alone_are_rarely_called_worse(p_by_label):
-    """Holm holds the chance of any false finding to 5 %, whether labels, drawn apart from all else, differ or not.
+    """Holm holds the chance of any false finding to 5 %, whether or not labels, drawn apart from all else, differ.
 
-    With 300 runs at exactly 5 % more than 24 (8 %) have a false finding in 1 of 100 such tests; without the
-    adjustment about a third have one.
+    Of 150 runs at exactly 5 % more than 15 have a false finding in 1 of 270 such tests; without the adjustment about
+    a third of the runs have one.
     """
-    rng, runs, false, unguarded = np.random.default_rng(5), 300, 0, 0
-    photos = photos_with(240, rng)
-    p_failed = photos["label"].map(dict(zip(("private", "public"), p_by_label)))
+    rng, runs, n_false, n_unguarded = np.random.default_rng(5), 150, 0, 0
     for _ in range(runs):
+        photos = photos_with(240, rng)
+        p_failed = photos["label"].map(dict(zip(("private", "public"), p_by_label)))
         table = slices.slice_table(with_errors(photos, rng.random(240) < p_failed))
         table = table[table["kind"] != "label"]
-        worse = table["error_rate"] > table["failed"].sum() / table["photos"].sum()
-        false += (table["finding"] == WORSE).any()
-        unguarded += (worse & (table["p_value"] <= 0.05)).any()
-    assert false / runs <= 0.08
-    assert unguarded / runs > 0.15  # there was something to guard against
+        is_high = table["error_rate"] > table["failed"].sum() / table["photos"].sum()
+        n_false += (table["finding"] == WORSE).any()
+        n_unguarded += (is_high & (table["p_value"] <= slices.LEVEL)).any()
+    assert n_false <= 15
+    assert n_unguarded > 25  # there was something to guard against
 
 
 def test_few_photos_are_kept_and_untested():
@@ -318,9 +319,9 @@ def test_photos_without_a_size_are_in_no_third_and_equal_ones_in_one():
 
 def test_photos_that_cannot_be_sliced_are_named():
     photos = photos_with(20, np.random.default_rng(9))
-    with pytest.raises(ValueError, match="lack the column.*'source'"):
+    with pytest.raises(ValueError, match=r"lack the column.*'source'"):
         slices.slice_table(photos.drop(columns="source"))
-    with pytest.raises(ValueError, match="20 photo.*none of Places365: moon"):
+    with pytest.raises(ValueError, match=r"20 photo.*none of Places365: moon"):
         slices.slice_table(photos.assign(top_scene="moon"))
 
 
