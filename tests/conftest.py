@@ -1,4 +1,4 @@
-"""Small dataset trees in the published layout, and where the recorded reference data lies (if it is there)."""
+"""Small dataset trees in the published layout, the recorded reference data and a browser (if they are there)."""
 
 import json
 from pathlib import Path
@@ -12,6 +12,7 @@ from s2p_lib import demo, made_scenes
 from s2p_lib.run_folder import ROOT
 
 REFERENCE = ROOT.parent / "shared" / "reference"
+CHROMIUM = Path("/usr/bin/chromium")  # Debian's; Playwright's own browsers are never downloaded
 
 
 @pytest.fixture(scope="session")
@@ -20,6 +21,20 @@ def reference() -> Path:
     if not REFERENCE.is_dir():
         pytest.skip(f"the reference data is not at {REFERENCE}")
     return REFERENCE
+
+
+@pytest.fixture(scope="module")  # not the session: Playwright's event loop would be in the way of later tests
+def browser():
+    """A headless chromium driven by Playwright (``playwright.sync_api.Browser``)."""
+    if not CHROMIUM.is_file():
+        pytest.skip(f"chromium is not installed at {CHROMIUM}; on Debian: apt-get install chromium")
+    playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed; it is a test extra")
+    with playwright.sync_playwright() as driver:
+        chromium = driver.chromium.launch(
+            executable_path=CHROMIUM, args=["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
+        )
+        yield chromium
+        chromium.close()
 
 
 @pytest.fixture(scope="session")

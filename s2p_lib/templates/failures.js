@@ -12,7 +12,6 @@
 
   form.hidden = byId("count").hidden = false;
   form.addEventListener("input", show);
-  form.addEventListener("reset", () => setTimeout(show)); // the fields change after the event
   form.addEventListener("submit", (event) => event.preventDefault());
   gallery.addEventListener("keydown", moveFocus);
   gallery.addEventListener("focusin", (event) => event.target.matches(".open") && rove(buttons.indexOf(event.target)));
@@ -22,6 +21,7 @@
   });
   dialog.addEventListener("click", (event) => event.target === dialog && isOutside(event) && dialog.close());
   dialog.addEventListener("close", () => buttons[current].focus());
+  byId("clear").addEventListener("click", () => { form.reset(); show(); });
   byId("previous").addEventListener("click", () => step(-1));
   byId("next").addEventListener("click", () => step(1));
   byId("close").addEventListener("click", () => dialog.close());
