@@ -25,7 +25,9 @@ CHOICES = ("outcome", "source", "split", "label", "prediction", "top_scene", "ma
 SORTS = ("loss", "confidence", "margin")
 NEEDED = ("image", "path", *CHOICES[:-1], "p_private", *SORTS, "top_scenes", "top_scene_p")
 NO_MARK = "no mark"
+ANY = object()  # a filter that is off; not None, by which a Dropdown means that nothing is chosen
 PAGE, FULL_SIZE, N_BARS = 24, 420, 10
+GRID_HEIGHT = "500px"  # scrolls within: the open photo below stays in sight
 
 # Of the widgets alone. Photos are buttons with the picture above two lines of text.
 STYLE = """<style>
@@ -43,15 +45,13 @@ STYLE = """<style>
 def filter_photos(photos: pd.DataFrame, criteria: Mapping) -> pd.DataFrame:
     """The rows of a photo table that fit all ``criteria``.
 
-    A key of ``CHOICES`` asks for one value of that column (None: any), ``confidence`` for a range (low, high) with both
-    ends in it. ValueError for another key, or a column that the table lacks.
+    A key of ``CHOICES`` asks for one value of that column, ``confidence`` for a range (low, high) with both ends in it.
+    ValueError for another key, or a column that the table lacks.
     """
     fits = np.ones(len(photos), dtype=bool)
     for name, wanted in criteria.items():
         if name not in (*CHOICES, "confidence") or name not in photos:
             raise ValueError(f"photos cannot be filtered by {name!r}; allowed: {', '.join(CHOICES)}, confidence")
-        if wanted is None:
-            continue
         fits &= photos[name].between(*wanted) if name == "confidence" else (photos[name] == wanted)
     return photos[fits]
 
@@ -98,11 +98,11 @@ class OpenOnClick(widgets.VBox):
     def __init__(self, label: str, build: Callable[[], list[widgets.Widget]]):
         self._build, self._styles = build, f"s2p-{secrets.token_hex(4)}"
         self.open_button = widgets.Button(description=label, button_style="primary", layout={"width": "auto"})
-        self.open_button.on_click(lambda _: self.open())
+        self.open_button.on_click(lambda _: self.unfold())
         hint = widgets.HTML("Needs a running kernel: in a saved notebook, run the cell first.")
         super().__init__([widgets.HBox([self.open_button, hint])])
 
-    def open(self) -> None:
+    def unfold(self) -> None:
         self.children = [widgets.HTML(STYLE), *self._build()]
 
     def _ipython_display_(self) -> None:
@@ -162,7 +162,7 @@ class Explorer(OpenOnClick):
         self.buttons = [widgets.Button(**looks) for _ in range(PAGE)]
         for place, button in enumerate(self.buttons):
             button.on_click(lambda _, place=place: self._choose(self._rows_of_page().index[place]))
-        self.grid = widgets.Box(layout={"display": "flex", "flex_flow": "row wrap"})
+        self.grid = widgets.HBox(layout={"flex_flow": "row wrap", "max_height": GRID_HEIGHT, "overflow": "auto"})
         self.full = widgets.VBox()
         tools = self._mark_tools()
         self._read_marks_file()
@@ -180,9 +180,9 @@ class Explorer(OpenOnClick):
     def _choice(self, name: str) -> widgets.Dropdown:
         """A filter: any value, or one of those in the table, the most frequent first, with their numbers."""
         counts = self.photos[name].value_counts()
-        options = [("any", None), *((f"{value} ({n:,})", value) for value, n in counts.items())]
+        options = [("any", ANY), *((f"{value} ({n:,})", value) for value, n in counts.items())]
         if name == "mark":
-            options = [("any", None), *((mark, mark) for mark in (NO_MARK, *MARKS))]
+            options = [("any", ANY), *((mark, mark) for mark in (NO_MARK, *MARKS))]
         return widgets.Dropdown(options=options, description=name.replace("_", " "))
 
     def _mark_tools(self) -> list[widgets.Widget]:
@@ -210,7 +210,7 @@ class Explorer(OpenOnClick):
 
     def _select(self) -> None:
         """Show the first page of the photos that the filters let through."""
-        criteria = {name: widget.value for name, widget in self.filters.items()}
+        criteria = {name: widget.value for name, widget in self.filters.items() if widget.value is not ANY}
         if self.confidence.value != (0.5, 1):  # rounding may have put a confidence just below 0.5
             criteria["confidence"] = self.confidence.value
         self._shown = sort_photos(filter_photos(self.photos, criteria), self.sort.value, self.order.value)
@@ -238,12 +238,12 @@ class Explorer(OpenOnClick):
 
     def _caption(self, row) -> str:
         mark = "" if row.mark == NO_MARK else f"\u2605 {row.mark}\n"
-        text = f"{mark}{row.label}, called {row.prediction} ({row.confidence:.2f})\n"
+        text = f"{mark}{row.label}, called {row.prediction}\n{row.confidence:.2f}"
         if self.pictures != "scenes":
             gone = "" if _is_file(self.data_dir / row.path) else "file is gone: "
-            return f"{text}{gone}{row.top_scene}"
+            return f"{text} {gone}{row.top_scene}"
         scenes = zip(row.top_scenes.split(", "), row.top_scene_p.split(", "))
-        return text + "\n".join(f"{scene} {p}" for scene, p in scenes)
+        return "\n".join([text, *(f"{scene} {p}" for scene, p in scenes)])
 
     def _class_of(self, index: int) -> str:
         """By photo, not by place on the page: a late style sheet then never shows a photo under another's text."""
@@ -271,7 +271,7 @@ class Explorer(OpenOnClick):
         mark, note = self.marks.get(row["image"])
         self.mark.value, self.note.value = mark or MARKS[0], note
         self.mark_button.disabled, self.unmark_button.disabled = False, not mark
-        text = widgets.HTML(self._facts_html(row))
+        text = widgets.HTML(self._facts_html(row), layout={"flex": "1 1 480px"})
         if self.pictures == "scenes":
             self.full.children = [text]
             return
@@ -298,12 +298,12 @@ class Explorer(OpenOnClick):
         image = self.photos["image"][self._chosen]
         self.marks.add(image, self.mark.value, self.note.value)
         self._marks_changed()
-        return f"Marked as {self.mark.value}; {len(self.marks):,} marked."
+        return f"Marked as {self.mark.value}. Marked photos: {len(self.marks):,}."
 
     def _unmark(self) -> str:
         self.marks.remove(self.photos["image"][self._chosen])
         self._marks_changed()
-        return f"Mark removed; {len(self.marks):,} marked."
+        return f"Mark removed. Marked photos: {len(self.marks):,}."
 
     def _marks_changed(self) -> None:
         """Bring table and captions up to date. The page stays as it was filtered, so that nothing jumps away."""
@@ -321,15 +321,16 @@ class Explorer(OpenOnClick):
         salt = None if self.with_names.value else self._salt()
         self.marks_file.write_text(self.marks.to_csv(self.photos, salt), encoding="utf-8", newline="")
         named = "with image names" if self.with_names.value else "with hashes for image names, for this run alone"
-        return f"{len(self.marks):,} marks written to {self.marks_file}, {named}."
+        file = f"{self.marks_file.parent.name}/{self.marks_file.name}"
+        return f"{file} written, {named}. Marked photos: {len(self.marks):,}."
 
     def import_marks(self, text: str) -> str:
         """Take over the marks of an exported CSV, which win over those there are; tells what it did not know."""
         marks, unknown = Marks.from_csv(text, self.photos["image"], self._salt() if self._salt_file.is_file() else None)
         self.marks.update(marks)
         self._marks_changed()
-        told = f" {len(unknown):,} photos are not of this run, such as {', '.join(unknown[:3])}." if unknown else ""
-        return f"{len(marks):,} marks imported.{told}"
+        told = f" Not photos of this run: {len(unknown):,}, such as {', '.join(unknown[:3])}." if unknown else ""
+        return f"Marks imported: {len(marks):,}.{told}"
 
     @property
     def _salt_file(self) -> Path:
@@ -365,8 +366,8 @@ def explanation_html(explanation: pd.DataFrame, margin_private: float, n: int = 
     total = explanation["contribution"].sum()
     rest = explanation["contribution"].iloc[n:]
     return (
-        f"Log-odds of private {margin_private:+.2f} = {margin_private - total:+.2f} of the mean photo {total:+.2f} "
-        f"of all scenes. The {len(explanation) - len(rest)} scenes that moved it most (the other {len(rest)}: "
+        f"Log-odds of private: {margin_private - total:+.2f} for the mean photo, {total:+.2f} from the scenes, in sum "
+        f"{margin_private:+.2f}. The {len(explanation) - len(rest)} scenes that moved it most (the other {len(rest)}: "
         f"{rest.sum():+.2f}):{bars_html(explanation['scene'], explanation['contribution'], n)}"
     )
 

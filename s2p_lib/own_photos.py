@@ -73,7 +73,7 @@ class OwnPhotos(OpenOnClick):
 def prediction_html(row: dict) -> str:
     """A row of ``predict.predict_photos`` as HTML: prediction, scenes and their log-odds."""
     name = html.escape(str(row["image"]))
-    if row["problem"]:
+    if pd.notna(row["problem"]):
         return f"<p><b>{name}</b>: not predicted, {html.escape(row['problem'])}</p>"
     scenes = [f"{row[f'scene_{k}']} ({row[f'scene_{k}_p']:.2f})" for k in range(1, N_SCENES + 1)]
     log_odds = [row[f"scene_{k}_log_odds"] for k in range(1, N_SCENES + 1)]

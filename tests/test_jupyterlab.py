@@ -4,7 +4,6 @@ import json
 import os
 import re
 import secrets
-import shutil
 import socket
 import subprocess
 import sys
@@ -13,32 +12,24 @@ import urllib.error
 import urllib.request
 from pathlib import Path
 
+import pandas as pd
 import pytest
 from conftest import save_photo
 
+from s2p_lib.predict import WARNING
 from s2p_lib.run import NOTEBOOKS, run_notebooks
 from s2p_lib.run_folder import ROOT, RunFolder
 
-sync_api = pytest.importorskip("playwright.sync_api", reason="Playwright is not installed")
-CHROMIUM = shutil.which("chromium")
-pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="chromium is not installed (Debian: apt install chromium)")
+sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed; it is a test extra")
+expect = sync_api.expect
 
 SCREENSHOTS = ROOT / "outputs" / "screenshots"
-START_S, CELLS_S = 60, 120  # far more than needed: a slow machine is no failure
+LONGEST_S = 60  # far more than any step needs: a slow machine is no failure
 
 
 @pytest.fixture(scope="module")
-def browser():
-    with sync_api.sync_playwright() as playwright:
-        arguments = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
-        chromium = playwright.chromium.launch(executable_path=CHROMIUM, args=arguments)
-        yield chromium
-        chromium.close()
-
-
-@pytest.fixture(scope="module")
-def trained(small_demo, tmp_path_factory) -> RunFolder:
-    """A small run of the first three notebooks."""
+def run(browser, small_demo, tmp_path_factory) -> RunFolder:
+    """A small run of the first three notebooks; ``browser`` comes first, as without it there is nothing to do."""
     run = RunFolder(tmp_path_factory.mktemp("runs") / "small")
     given = {"data_dir": str(small_demo), "max_epochs": 30, "n_seeds": 2, "device": "cpu", "workers": 0}
     run_notebooks(run.dir, given | {"baselines": "quick", "compare_bn_modes": False}, tuple(NOTEBOOKS)[:3])
@@ -46,35 +37,41 @@ def trained(small_demo, tmp_path_factory) -> RunFolder:
 
 
 @pytest.fixture(scope="module")
-def lab(trained, tmp_path_factory):
-    """Address of a JupyterLab with a copy of the failures notebook, set to the small run; it asks no other machine."""
+def lab(run, tmp_path_factory):
+    """Address of a copy of the failures notebook in JupyterLab, set to the small run."""
     root = tmp_path_factory.mktemp("lab")
     notebook = json.loads((ROOT / "notebooks" / "04_failures.ipynb").read_text(encoding="utf-8"))
     (cell,) = [c for c in notebook["cells"] if "parameters" in c["metadata"].get("tags", [])]
-    cell["source"] = [f"run_dir = {str(trained.dir)!r}\n" if s.startswith("run_dir") else s for s in cell["source"]]
+    cell["source"] = [f"run_dir = {str(run.dir)!r}\n" if s.startswith("run_dir") else s for s in cell["source"]]
     (root / "04_failures.ipynb").write_text(json.dumps(notebook), encoding="utf-8")
+    own = {
+        f"JUPYTER{name}_DIR": str(tmp_path_factory.mktemp(name))
+        for name in ("_CONFIG", "_RUNTIME", "LAB_SETTINGS", "LAB_WORKSPACES")
+    }
+    news = Path(own["JUPYTERLAB_SETTINGS_DIR"]) / "@jupyterlab/apputils-extension/notification.jupyterlab-settings"
+    news.parent.mkdir(parents=True)
+    news.write_text('{"fetchNews": "false"}')  # else it asks in a window of its own
+    own |= {"IPYTHONDIR": str(tmp_path_factory.mktemp("ipython")), "PYTHONPATH": str(ROOT)}
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     token = secrets.token_hex(16)
-    offline = ["--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate", "--LabApp.news_url=None"]
     command = [sys.executable, "-m", "jupyterlab", "--no-browser", "--allow-root", f"--ServerApp.root_dir={root}"]
-    command += [f"--ServerApp.port={port}", "--ServerApp.port_retries=0", f"--IdentityProvider.token={token}", *offline]
-    own = {name: str(tmp_path_factory.mktemp(name)) for name in ("JUPYTER_CONFIG_DIR", "JUPYTERLAB_SETTINGS_DIR")}
-    own |= {name: str(tmp_path_factory.mktemp(name)) for name in ("JUPYTERLAB_WORKSPACES_DIR", "JUPYTER_RUNTIME_DIR")}
-    own |= {"IPYTHONDIR": str(tmp_path_factory.mktemp("ipython")), "PYTHONPATH": str(ROOT)}
-    with open(root / "server.log", "w") as log:
-        server = subprocess.Popen(command, env=os.environ | own, cwd=root, stdout=log, stderr=log)
+    command += [f"--ServerApp.port={port}", "--ServerApp.port_retries=0", f"--IdentityProvider.token={token}"]
+    command += ["--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate"]
+    log = tmp_path_factory.mktemp("log") / "server.log"
+    with log.open("w") as lines:
+        server = subprocess.Popen(command, env=os.environ | own, cwd=root, stdout=lines, stderr=lines)
     try:
-        _wait_for(f"http://127.0.0.1:{port}/api/status?token={token}", server, root / "server.log")
+        _wait_for(f"http://127.0.0.1:{port}/api/status?token={token}", server, log)
         yield f"http://127.0.0.1:{port}/lab/tree/04_failures.ipynb?token={token}"
     finally:
         server.terminate()
-        server.wait(START_S)
+        server.wait(LONGEST_S)
 
 
 def _wait_for(address: str, server: subprocess.Popen, log: Path) -> None:
-    end = time.monotonic() + START_S
+    end = time.monotonic() + LONGEST_S
     while time.monotonic() < end and server.poll() is None:
         try:
             urllib.request.urlopen(address, timeout=5).close()
@@ -87,50 +84,109 @@ def _wait_for(address: str, server: subprocess.Popen, log: Path) -> None:
 
 @pytest.fixture(scope="module")
 def page(browser, lab):
-    """The notebook with every cell run."""
-    page = browser.new_page(viewport={"width": 1500, "height": 1300})
-    page.set_default_timeout(1000 * START_S)
+    """The notebook with every cell run and the explorer open; ``page.asked`` are the addresses it asked for."""
+    page = browser.new_page(viewport={"width": 1500, "height": 1600})
+    page.set_default_timeout(1000 * LONGEST_S)
+    expect.set_options(timeout=1000 * LONGEST_S)
     page.asked = []
     page.on("request", lambda request: page.asked.append(request.url))
     page.goto(lab)
     page.get_by_text("Python 3 (ipykernel) | Idle").wait_for()
     page.get_by_role("menuitem", name="Run", exact=True).click()
     page.get_by_role("menuitem", name="Run All Cells", exact=True).click()
-    page.get_by_text("failures are of a kind that the card describes").last.wait_for(timeout=1000 * CELLS_S)
+    done = page.locator(".jp-OutputArea-output, [data-mime-type*=error]")
+    done.filter(has_text=re.compile("failures are of a kind that|Traceback")).first.wait_for()
+    assert page.locator("[data-mime-type*=error]").all_inner_texts() == []
+    page.get_by_role("button", name=re.compile("^Explore")).click()
+    page.locator(".s2p-photo").first.wait_for()
     yield page
     page.close()
 
 
-@pytest.fixture(scope="module")
-def explorer(page):
-    """The page with the explorer open."""
-    page.get_by_role("button", name=re.compile("^Explore")).click()
-    page.wait_for_timeout(3000); page.screenshot(path="/tmp/w/lab1.png")
-    page.locator(".s2p-photo").first.wait_for(timeout=5000)
-    return page
-
-
 def choose(page, name: str, value: str) -> None:
-    """Set a filter to the option that begins with ``value`` and wait until the kernel has filtered."""
+    """Set a filter to the option that begins with ``value``."""
     select = page.get_by_label(name, exact=True)
-    options = select.locator("option").all_text_contents()
-    select.select_option(label=next(text for text in options if text.startswith(value)))
+    select.select_option(label=next(o for o in select.locator("option").all_text_contents() if o.startswith(value)))
 
 
-def photo_captions(page) -> list[str]:
-    return page.locator(".s2p-photo").all_inner_texts()
+def counted(page, text: str) -> None:
+    expect(page.locator(".jupyter-widgets").get_by_text(text)).to_be_visible()
 
 
-def test_filters_pages_and_pictures_work(explorer):
-    choose(explorer, "split", "any")
-    explorer.get_by_text("148 of 148 photos, page 1 of 7").wait_for()
-    assert len(photo_captions(explorer)) == 24
-    explorer.get_by_role("button", name="Next page").click()
-    explorer.get_by_text("page 2 of 7").wait_for()
-    choose(explorer, "outcome", "correct")
-    explorer.get_by_text("page 1 of").wait_for()
-    choose(explorer, "label", "private")
-    sync_api.expect(explorer.locator(".s2p-photo").first).to_contain_text("private, called private")
-    assert all(text.startswith("private, called private") for text in photo_captions(explorer))
-    shown = "element => getComputedStyle(element).backgroundImage.startsWith('url(\"data:image/jpeg')"
-    assert all(photo.evaluate(shown) for photo in explorer.locator(".s2p-photo").all())
+def test_filters_and_pages_change_what_is_shown(page, run):
+    table = run.read_table("predictions.csv")
+    n = len(table)
+    choose(page, "split", "any")
+    counted(page, f"{n} of {n} photos, page 1 of {-(-n // 24)}")
+    assert page.get_by_label("split", exact=True).evaluate("e => e.selectedOptions[0].text") == "any"
+    assert page.locator(".s2p-photo").count() == 24
+    page.get_by_role("button", name="Next page").click()
+    counted(page, "page 2 of")
+    choose(page, "label", "private")
+    choose(page, "prediction", "public")
+    missed = ((table["label"] == "private") & (table["prediction"] == "public")).sum()
+    counted(page, f"{missed} of {n} photos, page 1 of")
+    captions = page.locator(".s2p-photo").all_inner_texts()
+    assert all(caption.startswith("private, called public") for caption in captions)
+    assert len(captions) == min(missed, 24)
+
+
+def test_the_buttons_show_their_photos(page):
+    expect(page.locator(".s2p-photo").last).to_have_css("background-image", re.compile('^url."data:image/jpeg'))
+    pictures = {p.evaluate("e => getComputedStyle(e).backgroundImage") for p in page.locator(".s2p-photo").all()}
+    assert len(pictures) == page.locator(".s2p-photo").count()
+
+
+def test_a_photo_is_explained_marked_exported_and_imported_again(page, run):
+    """Goes on with the missed private photos."""
+    page.locator(".s2p-photo").nth(1).click()
+    expect(page.locator(".s2p-explained").first).to_contain_text("Log-odds of private")
+    page.get_by_label("mark as", exact=True).select_option("ambiguous")
+    page.get_by_label("note", exact=True).fill('<b>who</b>, "quoted"')
+    page.get_by_role("button", name="Mark this photo").click()
+    expect(page.locator(".s2p-photo").nth(1)).to_contain_text("\u2605 ambiguous")
+    page.get_by_role("button", name="Export marks").click()
+    expect(page.get_by_text("small/marks.csv written, with hashes")).to_be_visible()
+    (row,) = run.read_table("marks.csv").to_dict("records")
+    assert (row["mark"], row["note"]) == ("ambiguous", '<b>who</b>, "quoted"')
+    assert (row["label"], row["prediction"]) == ("private", "public")
+    assert row["image"] not in set(run.read_table("predictions.csv")["image"])
+    SCREENSHOTS.mkdir(parents=True, exist_ok=True)
+    page.get_by_label("outcome", exact=True).scroll_into_view_if_needed()
+    page.screenshot(path=SCREENSHOTS / "explorer.png")
+
+    page.get_by_label("with image names").check()
+    page.get_by_role("button", name="Export marks").click()
+    expect(page.get_by_text("written, with image names")).to_be_visible()
+    with_names = run.read_table("marks.csv")
+    named = run.read_table("predictions.csv").set_index("image").loc[with_names["image"][0]]
+    assert named["p_private"] == pytest.approx(with_names["p_private"][0], abs=1e-12)
+
+    page.get_by_role("button", name="Remove its mark").click()
+    expect(page.locator(".s2p-photo").nth(1)).not_to_contain_text("\u2605")
+    upload(page, "Import marks", "marks.csv", pd.DataFrame([row]).to_csv(index=False).encode())
+    expect(page.get_by_text("Marks imported: 1.")).to_be_visible()
+    expect(page.locator(".s2p-photo").nth(1)).to_contain_text("\u2605 ambiguous")
+    upload(page, "Import marks", "other.csv", b"image,mark,note\nsomebody,ambiguous,\n")
+    expect(page.get_by_text("none of the 1 photos in the file is one of the")).to_be_visible()
+
+
+def test_own_photos_are_predicted_with_the_cards_warning(page, tmp_path):
+    save_photo(tmp_path / "mine.jpg", 0)
+    page.get_by_role("button", name="Try own photos").click()
+    expect(page.get_by_text(WARNING)).to_be_visible()
+    upload(page, "Upload photos", "<i>mine</i>.jpg", (tmp_path / "mine.jpg").read_bytes())
+    expect(page.get_by_text(re.compile("<i>mine</i>.jpg: called (private|public), p_private"))).to_be_visible()
+    page.screenshot(path=SCREENSHOTS / "own_photos.png")
+
+
+def upload(page, button: str, name: str, content: bytes) -> None:
+    with page.expect_file_chooser() as chooser:
+        page.get_by_role("button", name=button).click()
+    chooser.value.set_files({"name": name, "mimeType": "application/octet-stream", "buffer": content})
+
+
+def test_nothing_was_asked_of_another_machine(page):
+    other = [url[:80] for url in page.asked if not re.match(r"(https?|ws)://127\.0\.0\.1|data:|blob:", url)]
+    assert page.asked
+    assert other == []
