@@ -128,7 +128,7 @@ def cost_of_protocols(run, factor_kg_per_kwh: float) -> pd.DataFrame:
         (f"IPD: resnet50, {RESNET50_SIZE} pixels", resnet50, s2p.photo_transform(RESNET50_SIZE), ipd),
     ):
         with carbon.measure_energy() as used:
-            s_per_photo = time_photos(paths, how, network, run.device)
+            s_per_photo = time_photos(paths, how, network, run.device, precision=run.parameter("precision"))
         power_w = used["energy_kwh"] * 3.6e6 / used["duration_s"]
         table = carbon.protocol_costs(s_per_photo, counts, head_s * counts["train"], power_w, factor_kg_per_kwh)
         kwh = carbon.energy_per_1000_photos(s_per_photo * power_w / 3.6e6, 1)

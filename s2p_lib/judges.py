@@ -19,6 +19,7 @@ from s2p_lib.config import Settings
 from s2p_lib.datasets import IPD_PUBLISHED
 from s2p_lib.metrics import CARD_CONFUSION, CARD_PERCENT, bootstrap_intervals, metrics_of_counts
 from s2p_lib.model import S2P, SCENES, count_parameters
+from s2p_lib.predict import RELEASED_DEMO
 from s2p_lib.samples import CLASSES
 from s2p_lib.scene_logits import scenes
 from s2p_lib.slices import DIFFERENCE
@@ -306,7 +307,10 @@ def learning_rates(values: pd.Series, mode: str, settings: Settings) -> np.ndarr
 
 
 def photos_of_test(facts: Facts) -> Judged:
-    ours = words_of_counts(facts.metrics["photos"])
+    ours, n_card = words_of_counts(facts.metrics["photos"]), sum(CARD_PHOTOS["test"].values())
+    if facts.dataset == "ipd" and len(facts.folds) and facts.folds["test"].iloc[0] != n_card:
+        n = f"{facts.folds['test'].iloc[0]:,}"
+        return Judged(n, CONTRADICTED, f"the label file has {n} test photos, the card {n_card:,}")
     if facts.dataset != "ipd" or ours != words_of_counts(CARD_PHOTOS["test"]):
         why = f"needs the whole of IPD (tier 2 or 3); this run's test split ({facts.dataset}) has {ours}"
         return Judged("", NOT_TESTED, why)
@@ -376,6 +380,8 @@ def baseline_figure(dataset: str, model: str, name: str) -> Judge:
         row = row_of(facts.baselines, model)
         if facts.dataset != dataset or (facts.deviations and not facts.only_scenes_differ) or row is None:
             return not_the_experiment(facts, dataset)
+        if other := not_as_published(facts, model):
+            return Judged("", NOT_TESTED, other)
         published, value = published_percent(dataset, model, name), 100 * row[name]
         n_private, n_public = facts.test_private_and_public()
         hits = round(row["private_recall"] * n_private), round(row["public_recall"] * n_public)
@@ -384,9 +390,7 @@ def baseline_figure(dataset: str, model: str, name: str) -> Judge:
         inside = low <= published <= high
         verdict = HOLDS if abs(value - published) <= PRINTED else CONSISTENT if inside else CONTRADICTED
         why = f"{row['chosen']}; 95 % bootstrap interval of our test figure: {low:.2f} to {high:.2f}"
-        if facts.only_scenes_differ and verdict == CONTRADICTED:
-            verdict, why = NOT_TESTED, f"{why}; published scene probabilities can support the figure, not refute it"
-        return Judged(f"{value:.2f}", verdict, why)
+        return supported(facts, Judged(f"{value:.2f}", verdict, why))
 
     return judge
 
@@ -398,6 +402,8 @@ def better_than_s2p(dataset: str, model: str, name: str, published: float | None
         row = row_of(facts.comparisons, model)
         if facts.dataset != dataset or (facts.deviations and not facts.only_scenes_differ) or row is None:
             return not_the_experiment(facts, dataset)
+        if other := not_as_published(facts, model):
+            return Judged("", NOT_TESTED, other)
         value, low, high = (100 * row[f"{name}_{part}"] for part in ("difference", "low", "high"))
         verdict = HOLDS if low > 0 else CONSISTENT if high > 0 else CONTRADICTED
         why = (
@@ -409,7 +415,7 @@ def better_than_s2p(dataset: str, model: str, name: str, published: float | None
             why += "; it holds both signs, so these photos do not decide"
         if published is not None:
             why += f"; published: {published:+.2f}"
-        return Judged(f"{value:+.2f} points", verdict, why)
+        return supported(facts, Judged(f"{value:+.2f} points", verdict, why))
 
     return judge
 
@@ -423,20 +429,19 @@ def above(dataset: str, name: str, bound: float) -> Judge:
         figure = facts.metrics["figures"][name]
         value, low, high = (100 * v for v in (figure["value"], *figure["interval_95"]))
         verdict = HOLDS if value > bound else CONSISTENT if high > bound else CONTRADICTED
-        if facts.only_scenes_differ and verdict == CONTRADICTED:
-            verdict = NOT_TESTED
-        return Judged(f"{value:.2f}", verdict, f"95 % bootstrap interval of our test figure: {low:.2f} to {high:.2f}")
+        why = f"95 % bootstrap interval of our test figure: {low:.2f} to {high:.2f}"
+        return supported(facts, Judged(f"{value:.2f}", verdict, why))
 
     return judge
 
 
 def released_demo(facts: Facts) -> Judged:
-    n, n_wrong, n_not_run = (facts.released_demo.get(name, 0) for name in ("holds", "contradicted", "not run"))
+    n, n_wrong = (facts.released_demo.get(name, 0) for name in ("holds", "contradicted"))
     measured = f"{n} of {n + n_wrong}" if n + n_wrong else ""
     if n_wrong:
         return Judged(measured, CONTRADICTED, f"{n_wrong} of the released demo's predictions come out otherwise")
-    if n_not_run:
-        lacks = f"{n_not_run} of nine not run: needs the released checkpoint and the photos (tier 1)"
+    if n < len(RELEASED_DEMO):
+        lacks = f"{len(RELEASED_DEMO) - n} of nine not run: needs the released checkpoint and the photos (tier 1)"
         return Judged(measured, NOT_TESTED, f"{lacks}: s2p fetch checkpoints demo-photos")
     return Judged(measured, HOLDS, "the released checkpoint on the nine photos of its demo, joined by image name")
 
@@ -452,15 +457,38 @@ def failure_statement(statement: str) -> Judge:
             else f"{row.slice}: {100 * row.value:.0f} % of {row.photos} called private"
             for row in known.itertuples(index=False)
         )  # fmt: skip
-        finding, why = rows["finding"].iloc[0], rows["why"].iloc[0]
+        finding, why = (
+            rows["finding"].iloc[0],
+            rows["why"].iloc[-1],
+        )  # the last row, a difference if there is one, decides
         if facts.dataset != "ipd" or (facts.deviations and not facts.only_scenes_differ):
             away = not_the_experiment(facts, "ipd").why
             shown = "; what is measured here is no evidence about it" if measured else ""
             return Judged(measured, NOT_TESTED, f"{away}{shown}. On this run: {finding}: {why}")
         verdict = finding if finding in (HOLDS, CONTRADICTED) else NOT_TESTED
-        return Judged(measured, verdict, why if verdict == finding else f"{finding}: {why}")
+        return supported(facts, Judged(measured, verdict, why if verdict == finding else f"{finding}: {why}"))
 
     return judge
+
+
+def supported(facts: Facts, judged: Judged) -> Judged:
+    """Published scene probabilities, whose making is not told, can support a claim but not refute it."""
+    if not facts.only_scenes_differ:
+        return judged
+    if judged.verdict == CONTRADICTED:
+        why = f"{judged.why}; published scene probabilities, whose making is not told, can support it, not refute it"
+        return Judged(judged.measured, NOT_TESTED, why)
+    return Judged(judged.measured, judged.verdict, f"{judged.why}; from published scene probabilities")
+
+
+def not_as_published(facts: Facts, model: str) -> str | None:
+    """Why a baseline of this run is not the paper's, if it is not: its backbone keeps its statistics, its C a grid."""
+    if facts.bn_mode != "frozen":
+        return f"the paper's has the backbone's original BatchNorm statistics; this run has bn_mode={facts.bn_mode}"
+    row = row_of(facts.baselines, model)
+    if row is not None and ("no grid" in row["chosen"] or "not converged" in row["chosen"]):
+        return f"the paper's SVM comes from a grid of converged fits (baselines=all); this run's: {row['chosen']}"
+    return None
 
 
 def published_percent(dataset: str, model: str, name: str) -> float:
