@@ -129,7 +129,7 @@ INTERVAL = (
     "photos are a sample and training is random. The 5 % that is usual in artifact evaluation would be too coarse: the "
     "balanced accuracies of S2P (80.45) and ResNet-50 + SVM (83.08) are only 3.3 % apart",
 )
-DIFFERENCE = (
+PAIRED = (
     "95 % interval of the paired difference above 0 holds; with both signs it is consistent",
     "both models see the same test photos, so the difference is known better than either figure",
 )
@@ -170,7 +170,8 @@ def _arithmetic() -> tuple[Claim, ...]:
               "card, Summary",
               "80.45 balanced accuracy", f"beside the figure printed for ResNet-50 + SVM ({AE})",
               "beyond the 95 % interval of S2P's figure", INTERVAL[1], "0", judges.best_on_ipd),
-        Claim("private-share", "Share of private photos in the dataset", "card, Training Data", "~33 %",
+        Claim("private-share", "Share of private photos in the dataset", "card, Training Data",
+              f"~{judges.CARD_PRIVATE_PERCENT} %",
               "from the published counts of IPD", "rounds to it holds, within 1 point is consistent", "printed with ~",
               "0", judges.private_share),
         Claim("split-kfold", "A stratified K-fold with K = 3 made train, validation and test", "card, Training Data",
@@ -238,13 +239,13 @@ def _other_models() -> tuple[Claim, ...]:
         claims.append(
             Claim(f"svm-over-s2p-{name}", f"ResNet-50 + SVM has a better {words} than S2P on IPD",
                   f"card, Results; {AE}",
-                  f"{gap:+.2f} points", on_same, *DIFFERENCE, "2", judges.better_than_s2p("ipd", SVM, name, gap))
+                  f"{gap:+.2f} points", on_same, *PAIRED, "2", judges.better_than_s2p("ipd", SVM, name, gap))
         )  # fmt: skip
     for dataset, place in places.items():
         for name, words in names.items():
             claims.append(
                 Claim(f"mlp-over-s2p-{dataset}-{name}", f"S2P-MLP has a better {words} than S2P on {place}", AE,
-                      "better", on_same, *DIFFERENCE, "2", judges.better_than_s2p(dataset, MLP, name))
+                      "better", on_same, *PAIRED, "2", judges.better_than_s2p(dataset, MLP, name))
             )  # fmt: skip
     for name, words, bound in (("balanced_accuracy", "balanced accuracy", 75), ("accuracy", "accuracy", 80)):
         claims.append(
