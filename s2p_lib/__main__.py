@@ -168,6 +168,8 @@ def evaluate(file, run_dir, dataset, data_dir, against, codes) -> None:
     from s2p_lib.report import comparison_text, evaluation_text
 
     try:
+        if run_dir and dataset:
+            raise ValueError("--run and --dataset both say where the labels are; give one of them")
         folder = RunFolder((run_dir or Path("outputs/demo")).resolve())
         if dataset is None and not folder.path("predictions.csv").is_file():
             raise FileNotFoundError(f"{folder.dir} has no predictions.csv; name a run with --run, or a --dataset")

@@ -23,6 +23,7 @@ from s2p_lib import (
     demo,
     made_scenes,
     many_heads,
+    metrics,
     published_scenes,
     samples,
     scene_logits,
@@ -45,8 +46,8 @@ def run_bench(out: Path) -> str:
     """Measure, write ``bench.json`` into ``out``, and return the table as text."""
     out.mkdir(parents=True, exist_ok=True)
     data_dir = ROOT / "outputs" / "demo_dataset"
-    rows = [_drawing(), *_reading(data_dir), *_ipd_size(), *_extraction(data_dir), _resnet50(data_dir), *_heads()]
-    rows += [*_released(data_dir), *_demo_run()]
+    rows = [_drawing(), *_reading(data_dir), *_ipd_size(), _intervals(), *_extraction(data_dir)]
+    rows += [_resnet50(data_dir), *_heads(), *_released(data_dir), *_demo_run()]
     machine = f"{os.cpu_count()} cores, torch {torch.__version__} with {torch.get_num_threads()} threads"
     (out / "bench.json").write_text(json.dumps({"machine": machine, "figures": rows}, indent=1))
     table = pd.DataFrame(rows, columns=["what", "value", "unit"])
@@ -111,15 +112,23 @@ def _ipd_size() -> list[dict]:
 
         list_s, first_s, again_s = _seconds(list_samples), _seconds(read), _seconds(read)
         run_notebooks(run.dir, {"dataset": "ipd", "data_dir": str(data_dir), "features": "published_scenes"})
-        manifest, n = run.manifest, len(found["samples"])
+        manifest, n, fitted = run.manifest, len(found["samples"]), run.read_table("baselines.csv")
     peak = max(stage["peak_memory_bytes"] for stage in manifest["stages"].values())
+    svm_s = fitted.loc[fitted["model"].str.startswith("scenes + SVM"), "fit_s"].sum()
     return [
         _row(f"samples table of {n:,} photos", list_s, "s"),
         _row(f"published scene files of {n:,} photos, read for the first time", first_s, "s"),
         _row("the same from the cache", again_s, "s"),
         _row(f"all notebooks on made scene files of {n:,} photos", manifest["run"]["total_s"], "s"),
+        _row("of that, the grids of the three SVMs", svm_s, "s"),
         _row("peak memory of a process in that run", peak / 1e6, "MB"),
     ]
+
+
+def _intervals() -> dict:
+    seconds = _seconds(lambda: metrics.bootstrap_intervals(metrics.CARD_CONFUSION))
+    n = metrics.CARD_CONFUSION.sum()
+    return _row(f"intervals of the nine figures, {metrics.N_RESAMPLES:,} resamples of {n:,} photos", seconds, "s")
 
 
 def _extraction(data_dir: Path) -> list[dict]:

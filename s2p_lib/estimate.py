@@ -36,9 +36,7 @@ FIT_ROWS = 2_000  # random scene logits that a head and an SVM are fitted on; th
 RESNET50_SIZE = 448  # pixels, as on the card
 EPOCHS = 120  # of one training: the card's took 117, the demo's takes 130
 SEED_SHARE = 1 / 10  # of one head's training, for each head of many together; `s2p bench` finds 14 times cheaper
-# Among the baselines: three SVMs, and two S2P-MLPs, each of which takes about four times a head at the size of IPD.
-N_SVMS = 3
-N_MLPS, MLP_FACTOR = 2, 4
+MLP_FACTOR = 4  # an S2P-MLP takes about four times a head at the size of IPD
 # Of each notebook: to start Python, import, draw figures. On two cores a demo run takes so much beside its stages.
 START_UP_S = 7.0
 PAGES_BYTES, TABLES_BYTES_PER_PHOTO = 5_000_000, 400  # notebooks and pages of a demo run; its tables
@@ -84,11 +82,11 @@ def estimate_run(parameters: Parameters) -> pd.DataFrame:
     if p.baselines == "all":
         n_fits += len(baselines.SVM_C) * len(baselines.SVM_CLASS_WEIGHTS) * baselines.SVM_FOLDS
     fitted = f"timed on a small fit of {FIT_ROWS:,} rows, scaled"
-    svms_s = N_SVMS * n_fits * svm_s / _workers(p)
+    svms_s = len(baselines.PUBLISHED_NAMES) * n_fits * svm_s / _workers(p)
     n_train, n_all = data.n["train"], sum(data.n.values())
     rows += [
         _row("train and spread over seeds", n_train, head_s * (1 + p.n_seeds * SEED_SHARE), 0, fitted),
-        _row("baselines", n_train, svms_s + N_MLPS * MLP_FACTOR * head_s, 0, fitted),
+        _row("baselines", n_train, svms_s + len(baselines.MLP_WIDTHS) * MLP_FACTOR * head_s, 0, fitted),
         _row(
             "notebooks' own start-up",
             pd.NA,
@@ -128,7 +126,7 @@ def cost_of_protocols(run, factor_kg_per_kwh: float) -> pd.DataFrame:
         (f"IPD: resnet50, {RESNET50_SIZE} pixels", resnet50, s2p.photo_transform(RESNET50_SIZE), ipd),
     ):
         with carbon.measure_energy() as used:
-            s_per_photo = time_photos(paths, how, network, run.device)
+            s_per_photo = time_photos(paths, how, network, run.device, precision=run.parameter("precision"))
         power_w = used["energy_kwh"] * 3.6e6 / used["duration_s"]
         table = carbon.protocol_costs(s_per_photo, counts, head_s * counts["train"], power_w, factor_kg_per_kwh)
         kwh = carbon.energy_per_1000_photos(s_per_photo * power_w / 3.6e6, 1)

@@ -6,7 +6,7 @@ A judge is a function from ``Facts`` to ``Judged``. It gives ``not tested`` wher
 import inspect
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, wraps
 
 import numpy as np
 import pandas as pd
@@ -19,14 +19,16 @@ from s2p_lib.config import Settings
 from s2p_lib.datasets import IPD_PUBLISHED
 from s2p_lib.metrics import CARD_CONFUSION, CARD_PERCENT, bootstrap_intervals, metrics_of_counts
 from s2p_lib.model import S2P, SCENES, count_parameters
+from s2p_lib.predict import RELEASED_DEMO
 from s2p_lib.samples import CLASSES
 from s2p_lib.scene_logits import scenes
-from s2p_lib.slices import DIFFERENCE
+from s2p_lib.slices import CONTRADICTED, DIFFERENCE, HOLDS
 
-VERDICTS = HOLDS, CONSISTENT, CONTRADICTED, NOT_TESTED = "holds", "consistent", "contradicted", "not tested"
+CONSISTENT, NOT_TESTED = "consistent", "not tested"
+VERDICTS = (HOLDS, CONSISTENT, CONTRADICTED, NOT_TESTED)
 
 CARD_PHOTOS = {part: {label: IPD_PUBLISHED[part, label] for label in CLASSES} for part in ("all", "test")}
-CARD_FOLDS, CARD_EPOCHS, CARD_CHECKPOINT_MB = 3, 117, 97
+CARD_FOLDS, CARD_EPOCHS, CARD_CHECKPOINT_MB, CARD_PRIVATE_PERCENT = 3, 117, 97, 33
 CARD_GPUS = {"environmental impact": "GTX 1090 Ti", "hardware": "GTX 1080 Ti"}  # section of the card -> name
 CARD_GPU_MEMORY_GB = 12
 # Memory in GB of every desktop card of the series, by the maker's specifications.
@@ -75,6 +77,10 @@ class Facts:
     def only_scenes_differ(self) -> bool:
         """Whether published scene probabilities, of unknown making, are all that sets the run apart."""
         return self.features == "published_scenes" and set(self.deviations) == {"backbone"}
+
+    def is_experiment_on(self, dataset: str) -> bool:
+        """Whether the run is the paper's experiment on this dataset, scene logits of unknown making included."""
+        return self.dataset == dataset and (not self.deviations or self.only_scenes_differ)
 
     def test_private_and_public(self) -> tuple[int, int]:
         photos = self.metrics["photos"]
@@ -157,7 +163,8 @@ def accuracy_formula(_: Facts) -> Judged:
 def private_share(_: Facts) -> Judged:
     n = CARD_PHOTOS["all"]
     share = 100 * n["private"] / sum(n.values())
-    verdict = HOLDS if round(share) == 33 else CONSISTENT if abs(share - 33) <= 1 else CONTRADICTED
+    off = abs(share - CARD_PRIVATE_PERCENT)
+    verdict = HOLDS if off <= 0.5 else CONSISTENT if off <= 1 else CONTRADICTED
     test = CARD_PHOTOS["test"]
     in_test = 100 * test["private"] / sum(test.values())
     why = f"{n['private']:,} of {sum(n.values()):,} labelled photos; in the test part alone {in_test:.2f} %"
@@ -273,6 +280,24 @@ def best_on_ipd(_: Facts) -> Judged:
 # ---- measured by the run
 
 
+def of_experiment(dataset: str) -> Callable[[Judge], Judge]:
+    """The judge decides only on a run that is the paper's experiment on ``dataset``; else it is ``not tested``.
+
+    Published scene probabilities, whose making is not told, can support a claim but not refute it.
+    """
+
+    def restrict(judge: Judge) -> Judge:
+        @wraps(judge)
+        def restricted(facts: Facts) -> Judged:
+            if not facts.is_experiment_on(dataset):
+                return not_the_experiment(facts, dataset)
+            return supported(facts, judge(facts))
+
+        return restricted
+
+    return restrict
+
+
 def monitored_measure(facts: Facts) -> Judged:
     """Which measure explains the learning rates of the run: a plateau scheduler that follows it gives the same."""
     history = facts.history
@@ -306,7 +331,10 @@ def learning_rates(values: pd.Series, mode: str, settings: Settings) -> np.ndarr
 
 
 def photos_of_test(facts: Facts) -> Judged:
-    ours = words_of_counts(facts.metrics["photos"])
+    ours, n_card = words_of_counts(facts.metrics["photos"]), sum(CARD_PHOTOS["test"].values())
+    if facts.dataset == "ipd" and len(facts.folds) and facts.folds["test"].iloc[0] != n_card:
+        n = f"{facts.folds['test'].iloc[0]:,}"
+        return Judged(n, CONTRADICTED, f"the label file has {n} test photos, the card {n_card:,}")
     if facts.dataset != "ipd" or ours != words_of_counts(CARD_PHOTOS["test"]):
         why = f"needs the whole of IPD (tier 2 or 3); this run's test split ({facts.dataset}) has {ours}"
         return Judged("", NOT_TESTED, why)
@@ -332,9 +360,8 @@ def folds(facts: Facts) -> Judged:
     return Judged(f"{len(table)} folds of {n:,} photos", HOLDS if is_kfold and is_stratified else CONTRADICTED, why)
 
 
+@of_experiment("ipd")
 def epochs(facts: Facts) -> Judged:
-    if facts.dataset != "ipd" or (facts.deviations and not facts.only_scenes_differ):
-        return not_the_experiment(facts, "ipd")
     n, by_itself = facts.epochs, facts.stopped.startswith("learning rate")
     seeds = facts.spread["epochs"]
     verdict = HOLDS if n == CARD_EPOCHS else CONSISTENT if by_itself else CONTRADICTED
@@ -345,9 +372,8 @@ def epochs(facts: Facts) -> Judged:
 def printed_figure(name: str) -> Judge:
     """One of the card's nine figures, on the whole of IPD's test photos."""
 
+    @of_experiment("ipd")
     def judge(facts: Facts) -> Judged:
-        if facts.dataset != "ipd" or (facts.deviations and not facts.only_scenes_differ):
-            return not_the_experiment(facts, "ipd")
         figure, published = facts.metrics["figures"][name], CARD_PERCENT[name]
         value, low, high = (100 * v for v in (figure["value"], *figure["interval_95"]))
         seeds = 100 * facts.spread[f"test_{name}"]
@@ -356,13 +382,10 @@ def printed_figure(name: str) -> Judge:
             f"bn_mode={facts.bn_mode}; 95 % bootstrap interval of our test figure: {low:.2f} to {high:.2f}; over "
             f"{len(seeds)} seeds: {seeds.min():.2f} to {seeds.max():.2f}"
         )
-        if facts.only_scenes_differ:
-            why += "; from published scene probabilities, whose image size and BatchNorm statistics are not told"
-            if not inside:
-                return Judged(f"{value:.2f}", NOT_TESTED, f"{why}: they can support the figure, not refute it")
-            return Judged(f"{value:.2f}", CONSISTENT, why)
-        verdict = HOLDS if abs(value - published) <= PRINTED else CONSISTENT if inside else CONTRADICTED
-        if verdict == CONTRADICTED and facts.bn_mode == "frozen":
+        verdict = against(published, value, inside)
+        if verdict == HOLDS and facts.only_scenes_differ:
+            verdict = CONSISTENT  # two figures of differently made logits may agree by chance
+        if verdict == CONTRADICTED and not facts.only_scenes_differ and facts.bn_mode == "frozen":
             why += ". The published figure belongs to re-estimated BatchNorm statistics: compare bn_mode=released"
         return Judged(f"{value:.2f}", verdict, why)
 
@@ -372,20 +395,18 @@ def printed_figure(name: str) -> Judge:
 def baseline_figure(dataset: str, model: str, name: str) -> Judge:
     """A published figure of another model of the paper."""
 
+    @of_experiment(dataset)
     def judge(facts: Facts) -> Judged:
+        if other := not_as_published(facts, model):
+            return Judged("", NOT_TESTED, other)
         row = row_of(facts.baselines, model)
-        if facts.dataset != dataset or (facts.deviations and not facts.only_scenes_differ) or row is None:
-            return not_the_experiment(facts, dataset)
         published, value = published_percent(dataset, model, name), 100 * row[name]
         n_private, n_public = facts.test_private_and_public()
         hits = round(row["private_recall"] * n_private), round(row["public_recall"] * n_public)
         counts = np.array([[hits[0], n_private - hits[0]], [n_public - hits[1], hits[1]]])
         low, high = (100 * bound for bound in bootstrap_intervals(counts)[name])
-        inside = low <= published <= high
-        verdict = HOLDS if abs(value - published) <= PRINTED else CONSISTENT if inside else CONTRADICTED
+        verdict = against(published, value, low <= published <= high)
         why = f"{row['chosen']}; 95 % bootstrap interval of our test figure: {low:.2f} to {high:.2f}"
-        if facts.only_scenes_differ and verdict == CONTRADICTED:
-            verdict, why = NOT_TESTED, f"{why}; published scene probabilities can support the figure, not refute it"
         return Judged(f"{value:.2f}", verdict, why)
 
     return judge
@@ -394,10 +415,11 @@ def baseline_figure(dataset: str, model: str, name: str) -> Judge:
 def better_than_s2p(dataset: str, model: str, name: str, published: float | None = None) -> Judge:
     """Whether ``model`` does better than S2P on the same test photos; ``published`` is by how many points."""
 
+    @of_experiment(dataset)
     def judge(facts: Facts) -> Judged:
+        if other := not_as_published(facts, model):
+            return Judged("", NOT_TESTED, other)
         row = row_of(facts.comparisons, model)
-        if facts.dataset != dataset or (facts.deviations and not facts.only_scenes_differ) or row is None:
-            return not_the_experiment(facts, dataset)
         value, low, high = (100 * row[f"{name}_{part}"] for part in ("difference", "low", "high"))
         verdict = HOLDS if low > 0 else CONSISTENT if high > 0 else CONTRADICTED
         why = (
@@ -417,26 +439,24 @@ def better_than_s2p(dataset: str, model: str, name: str, published: float | None
 def above(dataset: str, name: str, bound: float) -> Judge:
     """A published lower bound of a figure of S2P, in percent."""
 
+    @of_experiment(dataset)
     def judge(facts: Facts) -> Judged:
-        if facts.dataset != dataset or (facts.deviations and not facts.only_scenes_differ):
-            return not_the_experiment(facts, dataset)
         figure = facts.metrics["figures"][name]
         value, low, high = (100 * v for v in (figure["value"], *figure["interval_95"]))
         verdict = HOLDS if value > bound else CONSISTENT if high > bound else CONTRADICTED
-        if facts.only_scenes_differ and verdict == CONTRADICTED:
-            verdict = NOT_TESTED
-        return Judged(f"{value:.2f}", verdict, f"95 % bootstrap interval of our test figure: {low:.2f} to {high:.2f}")
+        why = f"95 % bootstrap interval of our test figure: {low:.2f} to {high:.2f}"
+        return Judged(f"{value:.2f}", verdict, why)
 
     return judge
 
 
 def released_demo(facts: Facts) -> Judged:
-    n, n_wrong, n_not_run = (facts.released_demo.get(name, 0) for name in ("holds", "contradicted", "not run"))
+    n, n_wrong = (facts.released_demo.get(name, 0) for name in ("holds", "contradicted"))
     measured = f"{n} of {n + n_wrong}" if n + n_wrong else ""
     if n_wrong:
         return Judged(measured, CONTRADICTED, f"{n_wrong} of the released demo's predictions come out otherwise")
-    if n_not_run:
-        lacks = f"{n_not_run} of nine not run: needs the released checkpoint and the photos (tier 1)"
+    if n < len(RELEASED_DEMO):
+        lacks = f"{len(RELEASED_DEMO) - n} of nine not run: needs the released checkpoint and the photos (tier 1)"
         return Judged(measured, NOT_TESTED, f"{lacks}: s2p fetch checkpoints demo-photos")
     return Judged(measured, HOLDS, "the released checkpoint on the nine photos of its demo, joined by image name")
 
@@ -452,15 +472,42 @@ def failure_statement(statement: str) -> Judge:
             else f"{row.slice}: {100 * row.value:.0f} % of {row.photos} called private"
             for row in known.itertuples(index=False)
         )  # fmt: skip
-        finding, why = rows["finding"].iloc[0], rows["why"].iloc[0]
-        if facts.dataset != "ipd" or (facts.deviations and not facts.only_scenes_differ):
+        finding, why = rows["finding"].iloc[0], rows["why"].iloc[-1]  # a difference, which decides, is the last row
+        if not facts.is_experiment_on("ipd"):
             away = not_the_experiment(facts, "ipd").why
             shown = "; what is measured here is no evidence about it" if measured else ""
             return Judged(measured, NOT_TESTED, f"{away}{shown}. On this run: {finding}: {why}")
         verdict = finding if finding in (HOLDS, CONTRADICTED) else NOT_TESTED
-        return Judged(measured, verdict, why if verdict == finding else f"{finding}: {why}")
+        return supported(facts, Judged(measured, verdict, why if verdict == finding else f"{finding}: {why}"))
 
     return judge
+
+
+def supported(facts: Facts, judged: Judged) -> Judged:
+    """Published scene probabilities, whose making is not told, can support a claim but not refute it."""
+    if not facts.only_scenes_differ:
+        return judged
+    if judged.verdict == CONTRADICTED:
+        why = f"{judged.why}; published scene probabilities, whose making is not told, can support it, not refute it"
+        return Judged(judged.measured, NOT_TESTED, why)
+    return Judged(judged.measured, judged.verdict, f"{judged.why}; from published scene probabilities")
+
+
+def not_as_published(facts: Facts, model: str) -> str | None:
+    """Why a baseline of this run is not the paper's, if it is not: its backbone keeps its statistics, its C a grid."""
+    if facts.bn_mode != "frozen":
+        return f"the paper's has the backbone's original BatchNorm statistics; this run has bn_mode={facts.bn_mode}"
+    row = row_of(facts.baselines, model)
+    if row is None:
+        return f"this run has no {model}"
+    if "no grid" in row["chosen"] or "not converged" in row["chosen"]:
+        return f"the paper's SVM comes from a grid of converged fits (baselines=all); this run's: {row['chosen']}"
+    return None
+
+
+def against(published: float, value: float, inside: bool) -> str:
+    """The verdict on a printed figure, in percent; ``inside``: it lies in an interval of ours."""
+    return HOLDS if abs(value - published) <= PRINTED else CONSISTENT if inside else CONTRADICTED
 
 
 def published_percent(dataset: str, model: str, name: str) -> float:

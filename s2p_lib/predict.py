@@ -119,7 +119,7 @@ def describe(table: pd.DataFrame) -> str:
     """``predict_photos``'s table as text for a terminal, with the card's warning."""
     lines = []
     for row in table.to_dict("records"):
-        if row["problem"]:
+        if pd.notna(row["problem"]):  # beside a text, pandas makes NaN of None
             lines.append(f"{row['image']}: not predicted, {row['problem']}")
             continue
         lines.append(f"{row['image']}: {row['prediction']}, p_private {row['p_private']:.4f}")

@@ -128,7 +128,6 @@ def _results(run: RunFolder, test: pd.DataFrame) -> dict:
         "ranking": metrics["ranking"],
         "calibration": calibration,
         "thresholds": chosen.to_dict("records"),
-        "sources": sources.to_dict("records"),
         "confusions": plots.png_uri(evaluation_plots.plot_confusions(confusions)),
         "curves": plots.png_uri(evaluation_plots.plot_roc_pr(test["label"], test["p_private"])),
         "threshold_curves": plots.png_uri(evaluation_plots.plot_thresholds(swept, chosen)),

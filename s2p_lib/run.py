@@ -90,7 +90,9 @@ class Parameters(BaseModel):
     workers: Annotated[int, Field(ge=0)] | Literal["auto"] = Field("auto", description="threads that decode photos")
     released_dir: str = Field("data", description="where s2p fetch has put the released checkpoint and demo photos")
     model_version: str | None = Field(
-        None, description="MAJOR.CONFIG.RUN of the model card; by default as its settings differ from the card's"
+        None,
+        pattern=r"^\d+\.\d+\.\d+$",
+        description="MAJOR.CONFIG.RUN of the model card; by default as its settings differ from the card's",
     )
     country: str = Field("GBR", description="three-letter code of the country whose grid factor is used")
     grid_factor: float | None = Field(None, gt=0, description="kg CO2eq per kWh; by default that of country")

@@ -90,7 +90,7 @@ STATEMENTS = (
     ),
     Statement(
         "religious",
-        "Religious places are ambiguous: called private as well as public.",
+        "Religious places and ceremonies are ambiguous: called private as well as public.",
         {
             "top scene a religious place": {
                 "top_scene": (
@@ -124,7 +124,7 @@ STATEMENTS = (
     ),
     Statement(
         "beach-gym",
-        "Private photos of one person at a beach, a pool or in a gym are missed.",
+        "Private photos of one person at a beach or in a gym are missed.",
         {
             "labelled private, top scene a beach, water to swim in or a gym": {
                 "label": ("private",),
@@ -135,7 +135,7 @@ STATEMENTS = (
             }
         },
         bounds=(0.0, 0.5),
-        unseen="how many people a photo shows is not asked",
+        unseen="how many people a photo shows is not asked, and places to swim count as beach (our choice)",
     ),
     Statement(
         "labels",

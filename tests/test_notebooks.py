@@ -251,8 +251,8 @@ def test_all_notebooks_run_with_a_real_resnet50_at_448_pixels(ipd_tree, tmp_path
     assert run.manifest["training"]["parameters"] == {"optimised": 732, "total": 24_256_649}
     listed, *_ = datasets.read("ipd", ipd_tree)
     assert set(run.read_table("predictions.csv")["image"]) == set(listed["image"])
-    # The card's settings, but not its photos: its figures are not judged.
-    assert set(claims.deviations_of(run)) == {"labelled photos", "test photos"}
+    # The card's settings, but not its photos: its figures are not judged. So few may train to max_epochs.
+    assert set(claims.deviations_of(run)) - {"training"} == {"labelled photos", "test photos"}
     verdicts = run.read_table("claims.csv").set_index("id")["verdict"]
     assert verdicts["test-accuracy"] == "not tested"
     assert "Demo run" not in run.path("report.html").read_text()

@@ -59,6 +59,8 @@ def test_a_bad_photo_does_not_stop_the_others(demo_model, three):
     assert table["p_private"].notna().tolist() == [True, False, True, False]
     text = predict.describe(table)
     assert "p1: not predicted" in text
+    assert text.count("not predicted") == 2
+    assert f"p0: {table['prediction'][0]}, p_private" in text
     assert "Do not rely on these predictions" in text
 
 

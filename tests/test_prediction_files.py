@@ -216,4 +216,5 @@ def test_the_command_names_what_is_wrong_with_a_file(run_with_test_photos, tmp_p
     assert code == 1
     assert "--codes" in said
     assert evaluate(tmp_path / "a.csv", "--run", run.dir, "--codes", "private_is_0")[0] == 0
+    assert "give one of them" in evaluate(tmp_path / "a.csv", "--run", run.dir, "--dataset", "ipd")[1]
     assert "has no predictions.csv" in evaluate(tmp_path / "a.csv", "--run", tmp_path)[1]
