@@ -6,7 +6,7 @@ SOURCES := $(wildcard notebooks/*.ipynb s2p_lib/*.py s2p_lib/*/*.py s2p_lib/*.sa
 # JupyterLab asks the network for updates unless told not to.
 OFFLINE := --LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate
 
-.PHONY: reproduce test lab bench readme lock
+.PHONY: reproduce test lab bench readme screenshots lock
 
 reproduce: outputs/demo/report.html
 	@$(BIN)/s2p show outputs/demo
@@ -34,8 +34,12 @@ $(INSTALLED): requirements.lock pyproject.toml
 	echo "install_s=$$(( $$(date +%s) - start ))" > $@
 
 # For maintainers. The figures in the README, from the last runs of reproduce, test and bench:
-readme: $(INSTALLED)
+readme: $(INSTALLED) screenshots
 	$(BIN)/python -m s2p_lib.readme
+
+# The pictures of failures.html in the README, from the last run of reproduce; needs chromium.
+screenshots: $(INSTALLED)
+	$(BIN)/python -c "from s2p_lib import readme; readme.take_screenshots()"
 
 # requirements.lock anew from the names in pyproject.toml; the GPU libraries of torch exist for Linux only.
 lock:

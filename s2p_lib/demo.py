@@ -149,6 +149,13 @@ def count_card_failures(data_dir: str | Path, predictions: pd.DataFrame) -> tupl
     return sum(described), int((outcome != CORRECT).sum())
 
 
+def count_wrong_labels(data_dir: str | Path, suspects: pd.DataFrame, photos: pd.DataFrame) -> tuple[int, int]:
+    """How many of the suspects were drawn with a wrong label on purpose, and how many of all ``photos`` were."""
+    truth = read_truth(data_dir)
+    wrong = truth.loc[truth["case"] == "wrong label", "image"]
+    return int(suspects["image"].isin(wrong).sum()), int(photos["image"].isin(wrong).sum())
+
+
 def _image_name(rng: np.random.Generator, source: str) -> str:
     """A name in the source's own style."""
     if source == "vispr":

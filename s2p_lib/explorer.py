@@ -27,18 +27,20 @@ NEEDED = ("image", "path", *CHOICES[:-1], "p_private", *SORTS, "top_scenes", "to
 NO_MARK = "no mark"
 ANY = object()  # a filter that is off; not None, by which a Dropdown means that nothing is chosen
 PAGE, FULL_SIZE, N_BARS = 24, 420, 10
-GRID_HEIGHT = "500px"  # scrolls within: the open photo below stays in sight
+GRID_HEIGHT = "520px"  # scrolls within: the open photo below stays in sight
 
-# Of the widgets alone. Photos are buttons with the picture above two lines of text.
+# Of the widgets alone. Photos are buttons with the picture above three lines of text, four if marked.
 STYLE = """<style>
-.s2p-photo.jupyter-button {width: 166px; height: 212px; margin: 3px; padding: 160px 4px 4px; line-height: 1.3;
+.s2p-photo.jupyter-button {width: 166px; height: 230px; margin: 3px; padding: 160px 2px 4px; line-height: 1.3;
   white-space: pre-line; overflow: hidden; overflow-wrap: anywhere; font-size: 12px; background: no-repeat 7px 5px;
   background-color: var(--jp-layout-color2, #eee); color: var(--jp-ui-font-color1, #111)}
-.s2p-photo.jupyter-button.s2p-words {height: 112px; padding-top: 6px}
+.s2p-photo.jupyter-button.s2p-words {height: 116px; padding-top: 6px}
 .s2p-photo.jupyter-button:focus-visible {outline: 3px solid var(--jp-brand-color1, #1976d2)}
+.s2p-confidence .widget-readout {min-width: 86px}
 .s2p-full {width: 420px; max-width: 100%; aspect-ratio: 1; background: no-repeat center / contain}
-.s2p-explained {line-height: 1.4; overflow-wrap: anywhere}
-.s2p-explained td, .s2p-explained th {padding: 1px 6px; text-align: left}
+.s2p-explained {line-height: 1.4; overflow-wrap: anywhere; padding-left: 6px}
+.s2p-explained td, .s2p-explained th {padding: 1px 4px; text-align: left}
+.s2p-explained :is(td, th):last-child {white-space: nowrap; text-align: right}
 </style>"""
 
 
@@ -152,6 +154,7 @@ class Explorer(OpenOnClick):
         )
         self.sort = widgets.Dropdown(options=SORTS, description="sort by")
         self.order = widgets.Dropdown(options=[("highest first", False), ("lowest first", True)], description="order")
+        self.confidence.add_class("s2p-confidence")
         for widget in (*self.filters.values(), self.confidence, self.sort, self.order):
             widget.observe(lambda _: self._select(), "value")
         self.previous, self.next = (widgets.Button(description=word) for word in ("Previous page", "Next page"))
@@ -187,7 +190,7 @@ class Explorer(OpenOnClick):
 
     def _mark_tools(self) -> list[widgets.Widget]:
         self.mark = widgets.Dropdown(options=MARKS, description="mark as")
-        self.note = widgets.Text(description="note", layout={"width": "420px"})
+        self.note = widgets.Text(description="note", layout={"width": "300px"})
         self.mark_button = widgets.Button(description="Mark this photo", disabled=True)
         self.unmark_button = widgets.Button(description="Remove its mark", disabled=True)
         self.mark_button.on_click(lambda _: self._try(self._mark))
@@ -200,7 +203,8 @@ class Explorer(OpenOnClick):
         self.status = widgets.HTML()
         return [
             widgets.HBox(
-                [self.mark, self.note, self.mark_button, self.unmark_button], layout={"flex_flow": "row wrap"}
+                [self.mark, self.note, self.mark_button, self.unmark_button],
+                layout={"flex_flow": "row wrap", "margin": "8px 0 0"},
             ),
             widgets.HBox([self.export_button, self.with_names, self.upload]),
             self.status,
@@ -238,10 +242,10 @@ class Explorer(OpenOnClick):
 
     def _caption(self, row) -> str:
         mark = "" if row.mark == NO_MARK else f"\u2605 {row.mark}\n"
-        text = f"{mark}{row.label}, called {row.prediction}\n{row.confidence:.2f}"
+        text = f"{mark}{row.label}, called {row.prediction}\nconfidence {row.confidence:.2f}"
         if self.pictures != "scenes":
             gone = "" if _is_file(self.data_dir / row.path) else "file is gone: "
-            return f"{text} {gone}{row.top_scene}"
+            return f"{text}\n{gone}{row.top_scene}"
         scenes = zip(row.top_scenes.split(", "), row.top_scene_p.split(", "))
         return "\n".join([text, *(f"{scene} {p}" for scene, p in scenes)])
 

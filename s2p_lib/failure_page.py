@@ -177,13 +177,17 @@ def _flip(explanation: pd.DataFrame, margin_private: float) -> dict:
         return {"words": table.attrs["reason"].capitalize() + ".", "scenes": []}
     other, n = ("public" if margin_private >= 0 else "private"), len(table)
     them = "this scene" if n == 1 else f"these {n} scenes"
-    lines = [f"{row.scene}: the margin becomes {row.margin_after:+.2f}" for row in table.itertuples()]
+    lines = [f"{row.scene}: the margin becomes {_signed(row.margin_after)}" for row in table.itertuples()]
     if n > N_SCENES:
         lines[N_SCENES - 1 : -1] = [f"{n - N_SCENES} more scenes"]
     return {
         "words": f"With {them} at the mean photo's level it would be called {other}; no fewer can do it.",
         "scenes": lines,
     }
+
+
+def _signed(number: float) -> str:
+    return f"{number:+.2f}".replace("-", "\N{MINUS SIGN}")  # as the script writes the other numbers
 
 
 def _data(photo: dict, slices: Slices) -> dict:

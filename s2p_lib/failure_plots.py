@@ -1,5 +1,9 @@
 """Figures of single decisions and of where errors are. Private is orange, to the right; public is blue, to the left."""
 
+import textwrap
+from collections.abc import Mapping
+from pathlib import Path
+
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
@@ -7,8 +11,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
-from s2p_lib.plots import COLOURS, NEUTRAL
-from s2p_lib.slices import BETTER, NOT_TOLD_APART, TOO_FEW, WORSE
+from s2p_lib.plots import COLOURS, NEUTRAL, draw_gallery, gallery_height
+from s2p_lib.slices import BETTER, NOT_TOLD_APART, STATEMENTS, TOO_FEW, WORSE, Statement, can_be_sliced
 
 # finding -> marker, colour; from the palette of Okabe and Ito, none of them a class's
 FINDING_STYLES = {
@@ -62,6 +66,29 @@ def plot_scene_weights(table: pd.DataFrame, n: int = 15) -> Figure:
     return figure
 
 
+def plot_statements(
+    photos: Mapping[str, pd.DataFrame], data_dir: str | Path, pictures: str = "photos", n: int = 4
+) -> Figure:
+    """Each of the card's failure statements with up to ``n`` photos of its slices, the largest loss first.
+
+    ``photos`` as from ``slices.photos_of_statements`` of a photo table, ``pictures`` as in ``pictures.picture``. Where
+    no photo can be shown, a sentence says why.
+    """
+    words, shown = {}, {}
+    for statement in STATEMENTS:
+        of_statement = photos[statement.id].drop_duplicates("image")
+        words[statement.id] = "\n".join(textwrap.wrap(_words_on(statement, of_statement), 118))
+        shown[statement.id] = of_statement.sort_values(["loss", "image"], ascending=[False, True]).head(n)
+    lines = [0.25 + 0.2 * (text.count("\n") + 1) for text in words.values()]
+    heights = [h + (gallery_height(len(t), pictures, n) if len(t) else 0) for h, t in zip(lines, shown.values())]
+    figure = plt.figure(figsize=(10.5, sum(heights)), layout="constrained")
+    for part, (id_, table) in zip(figure.subfigures(len(heights), height_ratios=heights), shown.items()):
+        part.suptitle(words[id_], x=0.005, ha="left", fontsize=10, weight="bold")
+        if len(table):
+            draw_gallery(part, table, Path(data_dir), pictures, n)
+    return figure
+
+
 def plot_slice_table(table: pd.DataFrame, n: int = 20) -> Figure:
     """Error rates of the first ``n`` slices with 95 % intervals, by finding; dashed the rate of all photos.
 
@@ -83,6 +110,14 @@ def plot_slice_table(table: pd.DataFrame, n: int = 20) -> Figure:
     ax.set_title(f"{len(shown)} of {len(table)} slices", loc="left")
     figure.legend(loc="outside lower center", ncols=5, fontsize=9)
     return figure
+
+
+def _words_on(statement: Statement, photos: pd.DataFrame) -> str:
+    if not can_be_sliced(statement, photos):
+        return f"{statement.id}: {statement.claim} Not testable. {statement.unknown}"
+    n_wrong = (photos["label"] != photos["prediction"]).sum()
+    found = f"{n_wrong:,} of {len(photos):,} such photos called wrongly" if len(photos) else "There is no such photo"
+    return f"{statement.id}: {statement.claim} {found}."
 
 
 def _signed_bars(names: list[str], values: list[float]) -> tuple[Figure, Axes]:

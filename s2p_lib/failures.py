@@ -3,6 +3,8 @@
 S2P is linear in the scene logits, so a decision is a sum with one term per scene, and nothing has to be estimated.
 """
 
+from collections.abc import Callable
+
 import numpy as np
 import pandas as pd
 from scipy.special import expit
@@ -84,6 +86,14 @@ def explain(head: nn.Linear, scene_logits: np.ndarray, mean_logits: np.ndarray) 
     contribution = scene_contributions(head, scene_logits[None], mean_logits)[0]
     table = pd.DataFrame({"scene": SCENES, "logit": scene_logits, "mean": mean_logits, "contribution": contribution})
     return table.sort_values("contribution", key=abs, ascending=False, kind="stable", ignore_index=True)
+
+
+def explainer(
+    images: pd.Series, head: nn.Linear, scene_logits: np.ndarray, mean_logits: np.ndarray
+) -> Callable[[str], pd.DataFrame]:
+    """``explain`` by image name; ``images`` [N] are the names of ``scene_logits`` [N, 365]. KeyError for others."""
+    rows = {image: row for row, image in enumerate(images)}
+    return lambda image: explain(head, scene_logits[rows[image]], mean_logits)
 
 
 def flips(explanation: pd.DataFrame, margin_private: float) -> pd.DataFrame:

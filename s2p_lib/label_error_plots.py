@@ -5,12 +5,11 @@ from pathlib import Path
 import matplotlib.pyplot as plt
 import pandas as pd
 import seaborn as sns
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from s2p_lib.label_errors import MEASURES_LEFT
 from s2p_lib.pictures import picture
-from s2p_lib.plots import COLOURS, NEUTRAL
+from s2p_lib.plots import COLOURS, NEUTRAL, words
 
 PAIRS_IN_A_ROW = 3
 
@@ -41,11 +40,31 @@ def plot_side_by_side(table: pd.DataFrame, data_dir: str | Path, pictures: str, 
     numbers are the ranks in the table: no photo's name is in the figure.
     """
     if table.empty:
-        return _words("No label is doubted, so there is nothing to compare.")
+        return words(table.attrs.get("reason", "No label is doubted, so there is nothing to compare."))
+    pairs = []
+    for row in table.head(n).itertuples(index=False):
+        left = row.path, row.label, f"{row.rank}: labelled {row.label}\nits probability {row.p_of_label:.2f}"
+        right = row.other_path, row.other_label, f"labelled {row.other_label}\nsimilarity {row.similarity:.2f}"
+        pairs.append((left, right))
+    return _pairs(pairs, data_dir, pictures)
+
+
+def plot_copies(table: pd.DataFrame, data_dir: str | Path, pictures: str, n: int = 6) -> Figure:
+    """The first ``n`` pairs of ``label_errors.contradicting_copies``; ``pictures`` as in ``plot_side_by_side``."""
+    if table.empty:
+        return words("No two copies of a photo are labelled differently.")
+    pairs = []
+    for place, row in enumerate(table.head(n).itertuples(index=False), start=1):
+        left = row.path_a, row.label_a, f"{place}: labelled {row.label_a}\n{row.bits} of 64 bits differ"
+        pairs.append((left, (row.path_b, row.label_b, f"labelled {row.label_b}\n")))
+    return _pairs(pairs, data_dir, pictures)
+
+
+def _pairs(pairs: list[tuple[tuple, tuple]], data_dir: str | Path, pictures: str) -> Figure:
+    """Pairs of photos, each given by its path, label and title; a path may be missing on the right."""
     if pictures == "scenes":
-        return _words("Photos of this dataset are not shown here (parameter show_photos); the table names them.")
-    shown = table.head(n)
-    rows = -(-len(shown) // PAIRS_IN_A_ROW)
+        return words("Photos of this dataset are not shown here (parameter show_photos); the table names them.")
+    rows = -(-len(pairs) // PAIRS_IN_A_ROW)
     widths = ([1, 1, 0.12] * PAIRS_IN_A_ROW)[:-1]  # the narrow columns keep pairs apart
     figure, axes = plt.subplots(
         rows, len(widths), figsize=(10.5, 2.4 * rows), squeeze=False, width_ratios=widths, layout="constrained"
@@ -53,26 +72,12 @@ def plot_side_by_side(table: pd.DataFrame, data_dir: str | Path, pictures: str, 
     for ax in axes.flat:
         ax.set(xticks=[], yticks=[])
         sns.despine(ax=ax, left=True, bottom=True)
-    for place, pair in enumerate(shown.itertuples(index=False)):
-        left, right = axes[place // PAIRS_IN_A_ROW][3 * (place % PAIRS_IN_A_ROW) :][:2]
-        title = f"{pair.rank}: labelled {pair.label}\nits probability {pair.p_of_label:.2f}"
-        _show(left, Path(data_dir) / pair.path, pictures, title, COLOURS[pair.label])
-        if pd.isna(pair.other_path):
-            right.text(0.5, 0.5, "no photo\nto compare with", ha="center", va="center", fontsize=9)
-            continue
-        title = f"labelled {pair.other_label}\nsimilarity {pair.similarity:.2f}"
-        _show(right, Path(data_dir) / pair.other_path, pictures, title, COLOURS[pair.other_label])
-    return figure
-
-
-def _show(ax: Axes, path: Path, pictures: str, title: str, colour: str) -> None:
-    ax.imshow(picture(path, pictures))
-    ax.set_title(title, fontsize=9, pad=3, color=colour)
-
-
-def _words(text: str) -> Figure:
-    """A sentence where a figure would be."""
-    figure, ax = plt.subplots(figsize=(9, 0.6))
-    ax.text(0, 0.5, text, va="center")
-    ax.set_axis_off()
+    for place, pair in enumerate(pairs):
+        row, column = divmod(place, PAIRS_IN_A_ROW)
+        for ax, (path, label, title) in zip(axes[row][3 * column :], pair):
+            if pd.isna(path):
+                ax.text(0.5, 0.5, "no photo\nto compare with", ha="center", va="center", fontsize=9)
+                continue
+            ax.imshow(picture(Path(data_dir) / path, pictures))
+            ax.set_title(title, fontsize=9, pad=3, color=COLOURS[label])
     return figure

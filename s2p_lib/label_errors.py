@@ -25,14 +25,35 @@ C_STANDARDISED = 1.0
 
 COPY_KINDS = ("same file as another photo", "nearly the same as another photo")  # in audit.csv
 MEASURES_LEFT = ("balanced_accuracy", "private_recall", "accuracy")
+N_FOLDS = 5
 N_RANDOM = 1_000
+SUSPECT_COLUMNS = [*("rank", "image", "path", "source", "split", "label", "suggested_label", "p_of_label", "quality")]
+PAIR_COLUMNS = [
+    *("rank", "image", "path", "label", "p_of_label", "other_image", "other_path", "other_label", "similarity")
+]
+
+
+def doubted_labels(photos: pd.DataFrame, scene_logits: np.ndarray, groups=None) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """``suspects`` by ``cross_validated_p``, and the same ``side_by_side``.
+
+    Row i of ``photos`` (columns image, path, source, split, label) belongs to ``scene_logits[i]`` [N, 365]. Both tables
+    are empty where a class has too few photos for ``N_FOLDS`` folds, and ``attrs["reason"]`` of both says so.
+    """
+    if reason := _too_few(photos["label"].to_numpy(), _groups_of(photos["label"], groups), N_FOLDS):
+        empty = pd.DataFrame(columns=SUSPECT_COLUMNS), pd.DataFrame(columns=PAIR_COLUMNS)
+        for table in empty:
+            table.attrs["reason"] = f"labels cannot be checked: {reason}"
+        return empty
+    p_private = cross_validated_p(scene_logits, photos["label"], groups)
+    found = suspects(photos, p_private)
+    return found, side_by_side(photos, p_private, found, scene_logits)
 
 
 def cross_validated_p(
     scene_logits: np.ndarray,
     labels,
     groups=None,
-    n_folds: int = 5,
+    n_folds: int = N_FOLDS,
     C: float = C_STANDARDISED,
     seed: int = SPLIT_SEED,
 ) -> np.ndarray:
@@ -44,7 +65,7 @@ def cross_validated_p(
     that are not finite, other labels than the two classes, and fewer than ``n_folds`` groups with photos of a class.
     """
     scene_logits, labels = np.asarray(scene_logits, dtype=np.float64), np.asarray(labels)
-    groups = np.arange(len(labels)) if groups is None else np.asarray(groups)
+    groups = _groups_of(labels, groups)
     _check_photos(scene_logits, labels, groups, n_folds)
     is_private = labels == "private"
     alone = len(np.unique(groups)) == len(groups)
@@ -205,13 +226,22 @@ def _check_photos(scene_logits: np.ndarray, labels: np.ndarray, groups: np.ndarr
     bad = (~np.isfinite(scene_logits)).any(axis=1)
     if bad.any():
         raise ValueError(f"scene logits of {bad.sum()} of {len(bad)} photos are not finite; leave them out first")
+    if reason := _too_few(labels, groups, n_folds):
+        raise ValueError(f"{reason}. Use fewer folds, or more photos")
+
+
+def _groups_of(labels, groups) -> np.ndarray:
+    """``groups``, or a group of its own for each photo."""
+    return np.arange(len(labels)) if groups is None else np.asarray(groups)
+
+
+def _too_few(labels: np.ndarray, groups: np.ndarray, n_folds: int) -> str:
+    """Why these photos cannot be cross-validated; empty if they can."""
     n_groups = {name: len(np.unique(groups[labels == name])) for name in CLASSES}
-    if min(n_groups.values()) < n_folds:
-        raise ValueError(
-            f"{n_folds} folds need at least {n_folds} different photos of each class; there are "
-            + ", ".join(f"{n} {name}" for name, n in n_groups.items())
-            + ". Use fewer folds, or more photos"
-        )
+    if min(n_groups.values()) >= n_folds:
+        return ""
+    there = ", ".join(f"{n} {name}" for name, n in n_groups.items())
+    return f"{n_folds} folds need at least {n_folds} different photos of each class; there are {there}"
 
 
 def _rows_of(photos: pd.DataFrame, images: pd.Series) -> np.ndarray:

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 import seaborn as sns
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
+from matplotlib.figure import Figure, FigureBase
 
 from s2p_lib.carbon import CARD_CO2EQ
 from s2p_lib.metrics import CARD_PERCENT
@@ -48,7 +48,7 @@ def plot_photos(
 ) -> Figure:
     """Some photos of each label, drawn by ``seed``; ``pictures`` as in ``pictures.picture``."""
     if pictures == "scenes":
-        return _words("Photos of this dataset are not shown here (parameter show_photos).")
+        return words("Photos of this dataset are not shown here (parameter show_photos).")
     columns = 6
     rows = -(-per_label // columns)
     figure, axes = plt.subplots(2 * rows, columns, figsize=(10, 3.6 * rows), layout="constrained")
@@ -65,9 +65,9 @@ def plot_photos(
 def plot_problems(examples: pd.DataFrame, data_dir: Path, pictures: str = "photos", columns: int = 5) -> Figure:
     """Photos that the audit has something to tell about; ``examples`` has the columns kind and path."""
     if pictures == "scenes":
-        return _words("Photos of this dataset are not shown here (parameter show_photos).")
+        return words("Photos of this dataset are not shown here (parameter show_photos).")
     if examples.empty:
-        return _words("No photo with something to tell can be shown.")
+        return words("No photo with something to tell can be shown.")
     rows = -(-len(examples) // columns)
     figure, axes = plt.subplots(rows, columns, figsize=(10.5, 2.5 * rows), squeeze=False, layout="constrained")
     _hide_frames(axes)
@@ -77,7 +77,7 @@ def plot_problems(examples: pd.DataFrame, data_dir: Path, pictures: str = "photo
     return figure
 
 
-def _words(text: str) -> Figure:
+def words(text: str) -> Figure:
     """A sentence where a figure would be."""
     figure, ax = plt.subplots(figsize=(9, 0.6))
     ax.text(0, 0.5, text, va="center")
@@ -109,7 +109,7 @@ def plot_drift(drift_by_mode: dict[str, pd.DataFrame]) -> Figure:
     Each table has the columns of ``batchnorm.drift``.
     """
     if all(table.empty for table in drift_by_mode.values()):
-        return _words("There is no BatchNorm layer whose statistics could move.")
+        return words("There is no BatchNorm layer whose statistics could move.")
     figure, axes = plt.subplots(1, 2, figsize=(10, 3.6), layout="constrained")
     names = {"mean_shift": "mean shift, old standard deviations", "std_ratio": "new / old standard deviation"}
     for ax, (column, label) in zip(axes, names.items()):
@@ -164,11 +164,24 @@ def plot_gallery(
     ``pictures`` says what of the photos is shown (see ``pictures.picture``); with ``scenes`` bars stand in their place.
     """
     shown = table.head(n)
-    rows = max(1, -(-len(shown) // columns))
-    height = 1.9 if pictures == "scenes" else 3.25
-    figure, axes = plt.subplots(rows, columns, figsize=(10.5, height * rows), squeeze=False, layout="constrained")
+    height = gallery_height(len(shown), pictures, columns)
+    figure = plt.figure(figsize=(10.5, height), layout="constrained")
+    draw_gallery(figure, shown, data_dir, pictures, columns)
+    return figure
+
+
+def gallery_height(n: int, pictures: str, columns: int = 4) -> float:
+    """Inches that ``draw_gallery`` needs for ``n`` photos."""
+    return (1.9 if pictures == "scenes" else 3.25) * max(1, -(-n // columns))
+
+
+def draw_gallery(
+    figure: FigureBase, table: pd.DataFrame, data_dir: Path, pictures: str = "photos", columns: int = 4
+) -> None:
+    """All photos of ``table`` as ``plot_gallery`` shows them, into a figure or a part of one."""
+    axes = figure.subplots(max(1, -(-len(table) // columns)), columns, squeeze=False)
     _hide_frames(axes)
-    for ax, row in zip(axes.flat, shown.itertuples(index=False)):
+    for ax, row in zip(axes.flat, table.itertuples(index=False)):
         image = picture(Path(data_dir) / row.path, pictures)
         if image is None:
             _draw_scenes(ax, row)
@@ -176,7 +189,6 @@ def plot_gallery(
             ax.imshow(image)
             ax.set_xlabel(row.top_scenes.replace(", ", "\n"), fontsize=8, labelpad=3)
         ax.set_title(f"{row.label}, called {row.prediction} ({row.confidence:.2f})", fontsize=9, pad=3)
-    return figure
 
 
 def _draw_scenes(ax: Axes, row) -> None:
@@ -290,7 +302,7 @@ def plot_card_range(table: pd.DataFrame, by_factor: pd.DataFrame) -> Figure:
 def plot_protocols(table: pd.DataFrame) -> Figure:
     """Energy of the card's and the released code's protocol, kWh; ``table`` as of ``estimate.cost_of_protocols``."""
     if table.empty:
-        return _words("Not measured: this run looks at no photo.")
+        return words("Not measured: this run looks at no photo.")
     energy, names = table["energy_kwh"], table["photos"] + "\n" + table["protocol"]
     figure, ax = plt.subplots(figsize=(9, 0.62 * len(table) + 1), layout="constrained")
     bars = ax.barh(names, energy, color=[MODE_COLOURS[name] for name in table["protocol"]], height=0.6)

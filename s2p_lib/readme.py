@@ -1,13 +1,16 @@
 """Fill the marked blocks of README.md and ARTIFACT-APPENDIX.md from code and from the last runs: ``make readme``.
 
-A block stands between ``<!-- name -->`` and ``<!-- /name -->``. Figures are never typed by hand.
+A block stands between ``<!-- name -->`` and ``<!-- /name -->``. Figures are never typed by hand, and the pictures of
+``failures.html`` are taken in a real browser: ``make screenshots``.
 """
 
 import json
 import re
 import subprocess
 import xml.etree.ElementTree as ElementTree
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
 
 import matplotlib.pyplot as plt
 import pandas as pd
@@ -23,6 +26,8 @@ from s2p_lib.run_folder import ROOT, RunFolder
 
 README, APPENDIX = ROOT / "README.md", ROOT / "ARTIFACT-APPENDIX.md"
 PICTURE = ROOT / "notebooks" / "demo_failures.png"
+SCREENSHOTS = {name: ROOT / "notebooks" / f"demo_page_{name}.png" for name in ("gallery", "details")}
+CHROMIUM = Path("/usr/bin/chromium")  # Debian's; Playwright's own browsers are never downloaded
 EXPERIMENT_OF_TIER = {"0": 1, "1": 2, "2": 3, "3": 4}  # in ARTIFACT-APPENDIX.md
 PHOTOS_GB = 52  # the photos of the datasets, as published
 
@@ -161,6 +166,36 @@ MEASURED = {
         "experiment 5": suite_block,
     },
 }
+
+
+@contextmanager
+def headless_chromium() -> Iterator:
+    """Debian's chromium, driven by Playwright (``playwright.sync_api.Browser``)."""
+    from playwright.sync_api import sync_playwright  # a test extra: whoever only reads or runs needs no browser
+
+    with sync_playwright() as driver:
+        browser = driver.chromium.launch(
+            executable_path=CHROMIUM, args=["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
+        )
+        yield browser
+        browser.close()
+
+
+def take_screenshots() -> None:
+    """Pictures of the demo run's ``failures.html``, 1100 pixels wide: filters and first photos; details of a photo.
+
+    FileNotFoundError without chromium.
+    """
+    if not CHROMIUM.is_file():
+        raise FileNotFoundError(f"chromium is not installed at {CHROMIUM}; on Debian: apt-get install chromium")
+    with headless_chromium() as browser:
+        page = browser.new_page(viewport={"width": 1100, "height": 680})
+        page.goto(RunFolder("outputs/demo").path("failures.html").as_uri())
+        page.locator("#filters").evaluate("form => form.scrollIntoView()")
+        page.screenshot(path=SCREENSHOTS["gallery"])
+        page.locator(".open:visible").first.click()
+        page.set_viewport_size({"width": 1100, "height": 1000})  # down to the first bars
+        page.screenshot(path=SCREENSHOTS["details"])
 
 
 def main() -> None:

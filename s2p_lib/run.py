@@ -191,8 +191,16 @@ NOTEBOOKS = {
     ),
     "04_failures": Notebook(
         ("run_dir", "show_photos", "device", "workers"),
-        reads=("splits.csv", "checkpoint.pth", "predictions.csv"),
-        writes=("failures.csv", "failures.html", "slices.csv"),
+        reads=("splits.csv", "audit.csv", "checkpoint.pth", "predictions.csv"),
+        writes=(
+            "failures.csv",
+            "failures.html",
+            "slices.csv",
+            "slice_errors.csv",
+            "label_errors.csv",
+            "contradicting_copies.csv",
+            "without_suspects.csv",
+        ),
     ),
     # 05 reads the stages in the manifest; metrics.json stands for "the stages have run".
     "05_carbon": Notebook(

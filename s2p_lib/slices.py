@@ -182,6 +182,12 @@ def in_slice(photos: pd.DataFrame, where: Where) -> pd.Series:
     return pd.DataFrame({column: photos[column].isin(values) for column, values in where.items()}).all(axis=1)
 
 
+def can_be_sliced(statement: Statement, described: pd.DataFrame) -> bool:
+    """Whether the statement has slices, and the described photos (``describe_photos``) tell what those choose by."""
+    needed = {column for where in statement.slices.values() for column in where}
+    return bool(needed) and needed <= set(described)
+
+
 def photos_of_statements(
     photos: pd.DataFrame, scene_logits: np.ndarray, truth: pd.DataFrame | None = None
 ) -> dict[str, pd.DataFrame]:
@@ -247,7 +253,7 @@ def photo_properties(paths: Sequence[str], data_dir: str | Path, workers: int = 
 
 
 def _judge(statement: Statement, photos: pd.DataFrame) -> list[tuple]:
-    if not _can_be_sliced(statement, photos):
+    if not can_be_sliced(statement, photos):
         words = "; ".join(statement.slices) or "none"
         nothing = (words, 0, statement.measure if statement.slices else "none", np.nan, np.nan, np.nan)
         return [(statement.id, statement.claim, *nothing, NOT_TESTABLE, statement.unknown)]
@@ -324,15 +330,10 @@ def _rule(statement: Statement, n_slices: int) -> str:
 
 
 def _photos_of(statement: Statement, described: pd.DataFrame) -> pd.DataFrame:
-    if not _can_be_sliced(statement, described):
+    if not can_be_sliced(statement, described):
         return described.head(0).assign(slice="")
     parts = [described[in_slice(described, w)].assign(slice=words) for words, w in statement.slices.items()]
     return pd.concat(parts, ignore_index=True)
-
-
-def _can_be_sliced(statement: Statement, described: pd.DataFrame) -> bool:
-    needed = {column for where in statement.slices.values() for column in where}
-    return bool(needed) and needed <= set(described)
 
 
 def _slice_names(photos: pd.DataFrame) -> dict[str, pd.Series]:

@@ -9,10 +9,10 @@ import pytest
 from PIL import Image
 
 from s2p_lib import demo, made_scenes
+from s2p_lib.readme import CHROMIUM, headless_chromium
 from s2p_lib.run_folder import ROOT
 
 REFERENCE = ROOT.parent / "shared" / "reference"
-CHROMIUM = Path("/usr/bin/chromium")  # Debian's; Playwright's own browsers are never downloaded
 
 
 @pytest.fixture(scope="session")
@@ -28,13 +28,9 @@ def browser():
     """A headless chromium driven by Playwright (``playwright.sync_api.Browser``)."""
     if not CHROMIUM.is_file():
         pytest.skip(f"chromium is not installed at {CHROMIUM}; on Debian: apt-get install chromium")
-    playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed; it is a test extra")
-    with playwright.sync_playwright() as driver:
-        chromium = driver.chromium.launch(
-            executable_path=CHROMIUM, args=["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
-        )
+    pytest.importorskip("playwright.sync_api", reason="playwright is not installed; it is a test extra")
+    with headless_chromium() as chromium:
         yield chromium
-        chromium.close()
 
 
 @pytest.fixture(scope="session")

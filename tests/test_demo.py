@@ -1,6 +1,7 @@
 import hashlib
 
 import numpy as np
+import pandas as pd
 import pytest
 from PIL import Image
 
@@ -142,3 +143,14 @@ def test_a_failure_in_the_opposite_direction_is_not_one_that_the_card_describes(
     assert demo.count_card_failures(small_demo, missed) == (len(office), len(office))
     false_private = office.assign(label="public", prediction="private")
     assert demo.count_card_failures(small_demo, false_private) == (0, len(office))
+
+
+def test_suspects_that_were_labelled_wrongly_on_purpose_are_counted(tmp_path):
+    photos = demo.plan_photos()
+    (tmp_path / "curated_ipd" / "annotations").mkdir(parents=True)
+    photos.to_csv(tmp_path / "curated_ipd" / "annotations" / "demo_truth.csv", index=False)
+    wrong, home = (photos[photos["case"] == case] for case in ("wrong label", "home"))
+    assert len(wrong) == 12
+    suspects = pd.concat([wrong.head(1), home.head(5)])
+    assert demo.count_wrong_labels(tmp_path, suspects, photos) == (1, 12)
+    assert demo.count_wrong_labels(tmp_path, suspects, home) == (1, 0)

@@ -7,6 +7,7 @@ from matplotlib.colors import to_hex
 from torch import nn
 
 from s2p_lib import failure_plots, failures, slices
+from s2p_lib.model import SCENES
 from s2p_lib.plots import COLOURS
 
 
@@ -90,3 +91,41 @@ def test_slices_have_a_line_each_and_the_rate_of_all_photos():
 def test_no_photo_at_all_gives_a_figure():
     _, table = slices_of(0)
     assert failure_plots.plot_slice_table(table).axes
+
+
+def described_photos(n: int = 12) -> tuple[pd.DataFrame, np.ndarray]:
+    """Test photos whose top scene is a bathroom, half of them public and called private; none shown is on disk."""
+    scene_logits = np.zeros((n, len(SCENES)))
+    scene_logits[:, SCENES.index("bathroom")] = 1
+    photos = pd.DataFrame({"image": [f"p{i}" for i in range(n)], "prediction": "private", "confidence": 0.9})
+    photos["path"], photos["label"] = photos["image"] + ".jpg", ["private", "public"] * (n // 2)
+    photos["loss"] = np.arange(n, dtype=float)
+    return photos.assign(top_scenes="bathroom, shower, attic", top_scene_p="0.7, 0.5, 0.5"), scene_logits
+
+
+def test_each_statement_has_its_photos_or_says_why_not(tmp_path):
+    photos, scene_logits = described_photos()
+    figure = failure_plots.plot_statements(slices.photos_of_statements(photos, scene_logits), tmp_path, n=3)
+    titles = {
+        part.get_suptitle().split(":")[0]: (part.get_suptitle().replace("\n", " "), part) for part in figure.subfigs
+    }
+    assert list(titles) == [statement.id for statement in slices.STATEMENTS]
+    n_drawn = {id_: sum(len(ax.images) for ax in part.axes) for id_, (_, part) in titles.items()}
+    assert {id_ for id_, n in n_drawn.items() if n} == {"bathroom", "indoor-outdoor"}
+    assert n_drawn["bathroom"] == 3
+    assert "6 of 12 such photos called wrongly" in titles["bathroom"][0]
+    assert "There is no such photo" in titles["religious"][0]
+    assert "Not testable. Places365 has no escape room" in titles["escape-room"][0]
+
+
+def test_the_largest_loss_is_shown_first_and_no_photo_twice(tmp_path):
+    photos, scene_logits = described_photos()
+    of_statements = slices.photos_of_statements(photos, scene_logits)
+    of_statements["bathroom"] = pd.concat([of_statements["bathroom"]] * 2)
+    figure = failure_plots.plot_statements(of_statements, tmp_path, n=2)
+    (part,) = [part for part in figure.subfigs if part.get_suptitle().startswith("bathroom")]
+    assert "of 12 such photos" in part.get_suptitle()
+    assert [ax.get_title() for ax in part.axes] == [
+        "public, called private (0.90)",  # losses 11, 10
+        "private, called private (0.90)",
+    ]

@@ -139,6 +139,13 @@ def test_an_explanation_is_of_one_photo(head, logits):
         failures.explain(head, logits[0], logits[0, :3])
 
 
+def test_explanations_are_found_by_image_name(head, logits):
+    mean = logits.mean(axis=0)
+    images = pd.Series([f"p{i}" for i in range(20)], index=range(100, 120))
+    found = failures.explainer(images, head, logits, mean)("p7")
+    pd.testing.assert_frame_equal(found, failures.explain(head, logits[7], mean))
+
+
 def test_the_scenes_named_as_flips_turn_the_decision_and_no_fewer_do(head, logits):
     """The model itself decides on the photo with those scenes' logits set to the mean, one after the other."""
     mean = logits.mean(axis=0)

@@ -4,12 +4,9 @@ import json
 import os
 import re
 import secrets
-import socket
 import subprocess
 import sys
-import time
-import urllib.error
-import urllib.request
+import threading
 from pathlib import Path
 
 import pandas as pd
@@ -24,7 +21,8 @@ sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not 
 expect = sync_api.expect
 
 SCREENSHOTS = ROOT / "outputs" / "screenshots"
-LONGEST_S = 60  # far more than any step needs: a slow machine is no failure
+DONE = "All cells have run."  # printed by a cell that the test adds
+LONGEST_S = 180  # far more than any step needs: a slow machine is no failure
 
 
 @pytest.fixture(scope="module")
@@ -43,6 +41,9 @@ def lab(run, tmp_path_factory):
     notebook = json.loads((ROOT / "notebooks" / "04_failures.ipynb").read_text(encoding="utf-8"))
     (cell,) = [c for c in notebook["cells"] if "parameters" in c["metadata"].get("tags", [])]
     cell["source"] = [f"run_dir = {str(run.dir)!r}\n" if s.startswith("run_dir") else s for s in cell["source"]]
+    notebook["cells"].append(
+        {"cell_type": "code", "id": "last", "metadata": {}, "outputs": [], "source": [f"print({DONE!r})"]}
+    )
     (root / "04_failures.ipynb").write_text(json.dumps(notebook), encoding="utf-8")
     own = {
         f"JUPYTER{name}_DIR": str(tmp_path_factory.mktemp(name))
@@ -52,34 +53,32 @@ def lab(run, tmp_path_factory):
     news.parent.mkdir(parents=True)
     news.write_text('{"fetchNews": "false"}')  # else it asks in a window of its own
     own |= {"IPYTHONDIR": str(tmp_path_factory.mktemp("ipython")), "PYTHONPATH": str(ROOT)}
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
     token = secrets.token_hex(16)
     command = [sys.executable, "-m", "jupyterlab", "--no-browser", "--allow-root", f"--ServerApp.root_dir={root}"]
-    command += [f"--ServerApp.port={port}", "--ServerApp.port_retries=0", f"--IdentityProvider.token={token}"]
+    command += ["--ServerApp.port=0", f"--IdentityProvider.token={token}"]  # any free port
     command += ["--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate"]
-    log = tmp_path_factory.mktemp("log") / "server.log"
-    with log.open("w") as lines:
-        server = subprocess.Popen(command, env=os.environ | own, cwd=root, stdout=lines, stderr=lines)
-    try:
-        _wait_for(f"http://127.0.0.1:{port}/api/status?token={token}", server, log)
-        yield f"http://127.0.0.1:{port}/lab/tree/04_failures.ipynb?token={token}"
-    finally:
-        server.terminate()
-        server.wait(LONGEST_S)
-
-
-def _wait_for(address: str, server: subprocess.Popen, log: Path) -> None:
-    end = time.monotonic() + LONGEST_S
-    while time.monotonic() < end and server.poll() is None:
+    with subprocess.Popen(command, env=os.environ | own, cwd=root, stderr=subprocess.PIPE, text=True) as server:
         try:
-            urllib.request.urlopen(address, timeout=5).close()
-        except (urllib.error.URLError, OSError):
-            time.sleep(0.1)
-        else:
-            return
-    raise RuntimeError(f"JupyterLab did not start:\n{log.read_text()[-2000:]}")
+            port = _port_of(server)
+            threading.Thread(target=server.stderr.read, daemon=True).start()  # a full pipe would stop the server
+            yield f"http://127.0.0.1:{port}/lab/tree/04_failures.ipynb?token={token}"
+        finally:
+            server.terminate()
+
+
+def _port_of(server: subprocess.Popen) -> str:
+    """The port that the server tells once it listens."""
+    too_late = threading.Timer(LONGEST_S, server.kill)  # which ends its output, and so the loop
+    too_late.start()
+    lines = []
+    try:
+        for line in server.stderr:
+            lines.append(line)
+            if told := re.search(r"http://127\.0\.0\.1:(\d+)/", line):
+                return told[1]
+    finally:
+        too_late.cancel()
+    raise RuntimeError(f"JupyterLab did not start:\n{''.join(lines)[-2000:]}")
 
 
 @pytest.fixture(scope="module")
@@ -95,7 +94,7 @@ def page(browser, lab):
     page.get_by_role("menuitem", name="Run", exact=True).click()
     page.get_by_role("menuitem", name="Run All Cells", exact=True).click()
     done = page.locator(".jp-OutputArea-output, [data-mime-type*=error]")
-    done.filter(has_text=re.compile("failures are of a kind that|Traceback")).first.wait_for()
+    done.filter(has_text=re.compile(f"{DONE}|Traceback")).first.wait_for()
     assert page.locator("[data-mime-type*=error]").all_inner_texts() == []
     page.get_by_role("button", name=re.compile("^Explore")).click()
     page.locator(".s2p-photo").first.wait_for()

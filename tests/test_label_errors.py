@@ -296,6 +296,45 @@ def test_side_by_side_is_drawn_without_names(planted, tmp_path, how):
     plt.close("all")
 
 
+def test_pairs_of_copies_are_drawn_without_names(copies):
+    photos, folder = copies
+    pairs = label_errors.contradicting_copies(photos, audit.audit_photos(photos, folder, 1))
+    figure = label_error_plots.plot_copies(pairs, folder, "photos")
+    assert sum(len(ax.images) for ax in figure.axes) == 4
+    titles = [ax.get_title().split("\n")[0] for ax in figure.axes if ax.images]
+    assert titles == ["1: labelled private", "labelled public", "2: labelled private", "labelled public"]
+    empty = label_error_plots.plot_copies(pairs.head(0), folder, "photos")
+    assert "No two copies" in empty.axes[0].texts[0].get_text()
+    plt.close("all")
+
+
+def test_doubted_labels_are_the_suspects_and_their_pairs(planted):
+    photos, logits, _, p_private, found = planted
+    suspects, pairs = label_errors.doubted_labels(photos, logits)
+    pd.testing.assert_frame_equal(suspects, found)
+    pd.testing.assert_frame_equal(pairs, label_errors.side_by_side(photos, p_private, found, logits))
+    assert (suspects.columns.tolist(), pairs.columns.tolist()) == (
+        label_errors.SUSPECT_COLUMNS,
+        label_errors.PAIR_COLUMNS,
+    )
+
+
+@pytest.mark.parametrize(("n_private", "groups"), [(4, None), (0, None), (12, np.arange(30) % 4)])
+def test_too_few_photos_are_told_and_nothing_is_doubted(n_private, groups):
+    """The tables can be used as others: the curve has its first point, the figure has the reason."""
+    photos, logits, _ = made_photos(30, 0)
+    photos["label"] = ["private"] * n_private + ["public"] * (30 - n_private)
+    suspects, pairs = label_errors.doubted_labels(photos, logits, groups)
+    reason = suspects.attrs["reason"]
+    assert "5 folds need at least 5 different photos of each class" in reason
+    assert (len(suspects), len(pairs)) == (0, 0)
+    figure = label_error_plots.plot_side_by_side(pairs, ".", "photos")
+    assert figure.axes[0].texts[0].get_text() == reason
+    curve = label_errors.without_suspects(photos.assign(prediction="public", split="test"), suspects)
+    assert curve["accuracy"].tolist() == [1 - n_private / 30]
+    plt.close("all")
+
+
 def test_the_curve_is_drawn_in_percent(planted):
     photos, _, _, p_private, found = planted
     curve = label_errors.without_suspects(with_predictions(photos, p_private), found)

@@ -13,14 +13,16 @@ import papermill
 import pytest
 from conftest import save_photo
 from nbclient import NotebookClient
+from PIL import Image
 from scipy.special import expit
 
-from s2p_lib import datasets, plots, prediction_files
+from s2p_lib import datasets, failure_plots, label_error_plots, plots, prediction_files, slices
 from s2p_lib.made_scenes import scene_file
 from s2p_lib.run import NOTEBOOKS, check_parameters, run_notebooks
 from s2p_lib.run_folder import ROOT, RunFolder
 
 QUICK = {"max_epochs": 3, "n_seeds": 2, "device": "cpu", "country": "FRA", "baselines": "quick"}
+SHOWING = "photos|gallery|problems|statements|copies|side_by_side"  # plots of photos
 DEMO_BACKBONE = {"backbone": "demo", "image_size": 64}  # real code on photos, without the seconds of a ResNet-50
 
 
@@ -63,7 +65,7 @@ def counted(run: RunFolder) -> tuple[int, int]:
 def pictures_in(notebook: Path) -> int:
     """Pictures in the cells that show photos."""
     cells = json.loads(notebook.read_text())["cells"]
-    showing = [c for c in cells if re.search("plot_(photos|gallery|problems)", "".join(c["source"]))]
+    showing = [c for c in cells if re.search(f"plot_({SHOWING})", "".join(c["source"]))]
     return sum("image/png" in out.get("data", {}) for c in showing for out in c.get("outputs", []))
 
 
@@ -114,6 +116,21 @@ def test_a_folder_of_own_photos_runs_and_keeps_copies_together(own_photos, tmp_p
     assert pictures_in(run.path("01_data_splits.ipynb")) == 2  # asked for
 
 
+def test_a_run_without_a_failure_and_with_too_few_photos_for_folds_says_so(tree, tmp_path):
+    """Private photos are black, public ones white."""
+    for i in range(12):
+        Image.new("RGB", (40, 30 + i), "black" if i < 4 else "white").save(tree.photo(i))
+    given = DEMO_BACKBONE | {"max_epochs": 30, "lr": 0.05}
+    run = run_all(tmp_path / "run", dataset="ipd", data_dir=str(tree.dir), **given)
+    for name in ("failures.csv", "label_errors.csv", "contradicting_copies.csv"):
+        assert len(run.read_table(name)) == 0, name
+    assert run.read_table("slice_errors.csv")["failed"].sum() == 0
+    assert run.read_table("without_suspects.csv")["removed"].tolist() == [0]
+    notebook = run.path("04_failures.ipynb").read_text()
+    assert "0 of 3 test photos fail" in notebook
+    assert "labels cannot be checked: 5 folds need at least 5 different photos of each class" in notebook
+
+
 def test_ipd_runs_from_published_scenes_without_a_photo(scene_tree, tmp_path):
     data_dir = tmp_path / "data"
     shutil.copytree(scene_tree, data_dir)
@@ -159,15 +176,23 @@ def test_every_picture_of_photos_in_a_notebook_asks_whether_it_may_be_shown(tree
         call
         for notebook in sorted((ROOT / "notebooks").glob("*.ipynb"))
         for cell in json.loads(notebook.read_text())["cells"]
-        for call in re.findall(r"plots\.plot_(?:photos|gallery|problems)\(.*\)", "".join(cell["source"]))
+        for call in re.findall(rf"plots\.plot_(?:{SHOWING})\(.*\)", "".join(cell["source"]))
     ]
-    assert len(calls) == 4
+    assert len(calls) == 8
     assert all(call.endswith("run.data_dir, run.pictures_in_notebooks)") for call in calls)
 
 
 def test_what_may_not_be_shown_in_a_notebook_is_not_opened(tmp_path, monkeypatch):
     monkeypatch.setattr("s2p_lib.pictures.thumbnail", lambda *_: pytest.fail("opened"))
     row = {"image": "a", "path": "a.jpg", "label": "private", "prediction": "public", "confidence": 0.9, "kind": "x"}
-    table = pd.DataFrame([row | {"top_scenes": "beach, coast, wave", "top_scene_p": "0.9, 0.8, 0.7"}])
-    for plot in (plots.plot_photos, plots.plot_problems, plots.plot_gallery):
+    row |= {"loss": 2.3, "top_scenes": "beach, coast, wave", "top_scene_p": "0.9, 0.8, 0.7"}
+    pair = {"rank": 1, "p_of_label": 0.1, "other_path": "b.jpg", "other_label": "public", "similarity": 0.9}
+    pair |= {"path_a": "a.jpg", "label_a": "private", "path_b": "b.jpg", "label_b": "public", "bits": 0}
+    table = pd.DataFrame([row | pair])
+    for plot in (
+        *(plots.plot_photos, plots.plot_problems, plots.plot_gallery),
+        *(label_error_plots.plot_side_by_side, label_error_plots.plot_copies),
+    ):
         plt.close(plot(table, tmp_path, "scenes"))
+    statements = {statement.id: table for statement in slices.STATEMENTS}
+    plt.close(failure_plots.plot_statements(statements, tmp_path, "scenes"))

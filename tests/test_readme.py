@@ -1,6 +1,7 @@
 import re
 
 import pytest
+from PIL import Image
 
 from s2p_lib import readme
 from s2p_lib.claims import CLAIMS
@@ -42,6 +43,22 @@ def test_linked_files_are_there(document):
     links = [link for link in LINK.findall(document.read_text()) if not link.startswith(("https://", "#"))]
     assert links
     assert [link for link in links if not (readme.ROOT / link).is_file()] == []
+
+
+@pytest.mark.parametrize("name", readme.SCREENSHOTS)
+def test_screenshots_are_wide_enough_to_read_and_small_to_load(name):
+    """If this fails, run ``make screenshots``."""
+    path = readme.SCREENSHOTS[name]
+    with Image.open(path) as picture:
+        assert picture.width == 1100
+    assert path.stat().st_size < 300_000
+    assert path.name in readme.README.read_text()
+
+
+def test_screenshots_without_a_browser_say_what_to_install(monkeypatch, tmp_path):
+    monkeypatch.setattr(readme, "CHROMIUM", tmp_path / "chromium")
+    with pytest.raises(FileNotFoundError, match="apt-get install chromium"):
+        readme.take_screenshots()
 
 
 def test_links_within_the_appendix_lead_to_its_headings():

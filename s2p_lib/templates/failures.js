@@ -33,9 +33,7 @@
     const sign = direction === "up" ? 1 : -1;
     shown = photos.map((_, i) => i).filter((i) => passes(photos[i], wanted));
     shown.sort((a, b) => sign * (photos[a][name] - photos[b][name]) || a - b);
-    items.forEach((item) => (item.hidden = true));
-    shown.forEach((i) => (items[i].hidden = false));
-    gallery.append(...shown.map((i) => items[i]));
+    gallery.replaceChildren(...shown.map((i) => items[i])); // hundreds of hidden ones would slow the layout
     byId("count").textContent = shown.length
       ? `${shown.length} of ${photos.length} photos on this page: ` + ["missed private", "false private", "correct"]
           .map((outcome) => `${shown.filter((i) => photos[i].outcome === outcome).length} ${outcome}`).join(", ")
