@@ -8,6 +8,7 @@ import pytest
 from PIL import Image
 
 from s2p_lib import report
+from s2p_lib.datasets import DEMO_MARKER
 from s2p_lib.pictures import picture
 from s2p_lib.run_folder import RunFolder
 
@@ -19,7 +20,6 @@ def run(tmp_path) -> RunFolder:
     folder = RunFolder(tmp_path)
     folder.update_manifest("parameters", {"dataset": "ipd", "features": "photos", "data_dir": str(tmp_path)})
     Image.fromarray(np.zeros((10, 20, 3), np.uint8)).save(tmp_path / "a.jpg")
-    (tmp_path / "demo.json").write_text("{}")  # for tests that take it for the drawn demo dataset
     return folder
 
 
@@ -68,7 +68,8 @@ def test_no_failures_and_lost_photos_still_give_a_page(run):
 
 def test_only_the_demo_page_carries_the_warning(run):
     report.write_failures_page(run, failures_named("a"), n_photos=10)
-    assert report.DEMO_WARNING.split(":")[0] not in page(run)
+    assert "not results of the paper" not in page(run)
+    (run.dir / DEMO_MARKER).write_text("{}")
     run.update_manifest("parameters", {"dataset": "demo"})
     report.write_failures_page(run, failures_named("a"), n_photos=10)
     assert "not results of the paper" in page(run)
@@ -100,6 +101,7 @@ def test_photos_of_real_people_are_blurred_unless_asked_for(run, tmp_path):
 
 def test_demo_photos_are_shown_unless_asked_not_to(run, tmp_path):
     stripes(tmp_path / "a.jpg")
+    (tmp_path / DEMO_MARKER).write_text("{}")
     run.update_manifest("parameters", {"dataset": "demo"})
     report.write_failures_page(run, failures_named("a"), n_photos=10)
     assert np.abs(np.diff(pixels_of(run), axis=1)).max() > 100
