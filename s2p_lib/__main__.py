@@ -114,7 +114,6 @@ def predict(photos, run_dir, checkpoint, trained_on, weights, out) -> None:
     from s2p_lib import model as s2p
     from s2p_lib import predict as predicting
     from s2p_lib.datasets import DATASETS
-    from s2p_lib.report import DEMO_WARNING
 
     try:
         if trained_on not in (None, *DATASETS):
@@ -132,8 +131,8 @@ def predict(photos, run_dir, checkpoint, trained_on, weights, out) -> None:
     except (ValueError, OSError) as error:
         raise click.ClickException(str(error)) from None
     click.echo(predicting.describe(table))
-    if checkpoint is None and run_folder.is_demo:
-        click.echo(DEMO_WARNING)
+    if checkpoint is None and run_folder.warning:
+        click.echo(run_folder.warning)
     if out is not None:
         table.to_csv(out, index=False)
         click.echo(f"Written: {out}")
@@ -162,7 +161,7 @@ def predict(photos, run_dir, checkpoint, trained_on, weights, out) -> None:
 @click.option("--codes", type=click.Choice(list(CODINGS)), help="What pred_class means; by default as the dataset.")
 def evaluate(file, run_dir, dataset, data_dir, against, codes) -> None:
     """Evaluate FILE, test predictions in the released format (image,probability,pred_class), joined by image name."""
-    from s2p_lib.datasets import DATASETS, read_labels
+    from s2p_lib.datasets import DATASETS, is_made, read_labels
     from s2p_lib.metrics import compare
     from s2p_lib.prediction_files import evaluate_file
     from s2p_lib.report import comparison_text, evaluation_text
@@ -185,8 +184,8 @@ def evaluate(file, run_dir, dataset, data_dir, against, codes) -> None:
             click.echo("\n" + comparison_text(file.name, against.name, compared))
     except (ValueError, FileNotFoundError) as error:
         raise click.ClickException(str(error)) from None
-    if dataset is None and folder.is_demo:
-        click.echo("\nThe labels are those of drawn demo photos: no figure here is a result of the paper.")
+    if is_made(data_dir) if dataset else folder.warning:
+        click.echo("\nThe labels are those of photos that the kit made: no figure here is a result of the paper.")
 
 
 @main.command()

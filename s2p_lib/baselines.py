@@ -29,7 +29,7 @@ from s2p_lib.config import Settings
 from s2p_lib.metrics import CARD_PERCENT, card_metrics, compare
 from s2p_lib.model import SCENES, count_parameters
 from s2p_lib.progress import progress
-from s2p_lib.samples import CLASSES, SPLITS, check_samples
+from s2p_lib.samples import CLASSES, SPLITS, check_samples, examples
 from s2p_lib.training import cached_part, fit, fit_convex, predict
 
 SVM_C = (0.1, 0.5, 1, 1.5, 2, 5, 10, 100, 1000)
@@ -220,14 +220,16 @@ def new_mlp(widths: tuple[int, ...], seed: int, use_bce: bool = False) -> nn.Seq
 def with_s2p(table: pd.DataFrame, evaluation: dict, manifest: dict, history: pd.DataFrame) -> pd.DataFrame:
     """``fit_baselines``'s table with the run's S2P before it, from metrics.json, manifest.json and history.csv.
 
-    Its energy is that of the stage in which it was trained, in proportion to the time of its epochs.
+    Its time is that of all epochs of a training, resumed or not, in ``bn_mode=released`` with the backbone's passes,
+    which ``chosen`` then says; its energy is this time at the mean power of the stage in which training ended.
     """
     stage, training = manifest["stages"]["train"], manifest["training"]
     fit_s = float(history["seconds"].iloc[-1])
+    passes = "; time with the backbone's passes" if manifest["parameters"]["bn_mode"] == "released" else ""
     row = {
         "model": "S2P",
         "parameters_optimised": training["parameters"]["optimised"],
-        "chosen": f"epoch {training['kept_epoch']} (from 0) of {training['epochs']}, {training['stopped']}",
+        "chosen": f"epoch {training['kept_epoch']} (from 0) of {training['epochs']}, {training['stopped']}{passes}",
         "fit_s": fit_s,
         "energy_kwh": fit_s * stage["energy_kwh"] / stage["duration_s"],
         "energy_source": stage["energy_source"],
@@ -317,8 +319,8 @@ def _check(samples: pd.DataFrame, scene_logits: np.ndarray) -> None:
             f"({len(samples)}, {len(SCENES)}): one row for each row of samples, in the same order"
         )
     if (doubled := samples["image"].duplicated()).any():
-        some = ", ".join(map(str, samples.loc[doubled, "image"].unique()[:3]))
-        raise ValueError(f"samples name {doubled.sum()} image(s) more than once, such as {some}; each needs one row")
+        named = examples(samples.loc[doubled, "image"].unique())
+        raise ValueError(f"samples name {doubled.sum()} image(s) more than once, such as {named}; each needs one row")
     cached_part(scene_logits, samples["label"])  # raises for other labels and for logits that are not finite
     check_samples(samples, 0 if (samples["split"] == "val").any() else "final")
 

@@ -126,27 +126,17 @@ def energy_per_1000_photos(energy_kwh: float, n_photos: int) -> float:
 
 
 def protocol_costs(
-    s_per_photo: float,
-    counts: Mapping[str, int],
-    head_s: float,
-    power_w: float,
-    factor_kg_per_kwh: float,
-    epochs: int = CARD_EPOCHS,
+    passes: Mapping[str, int], hours: Mapping[str, float], power_w: float, factor_kg_per_kwh: float
 ) -> pd.DataFrame:
-    """What the card's protocol (frozen) and the released code's (released) cost on so many photos.
+    """Energy and CO2eq of training protocols, from the passes of a photo and the hours of each by its name.
 
-    ``counts`` has the photos of train, val and test, ``s_per_photo`` the seconds of one photo once through the
-    backbone, ``head_s`` the seconds of fitting the head. Frozen passes every photo once; released passes train and val
-    in each of ``epochs`` epochs, and test once. Columns: protocol, passes (of a photo), hours, energy_kwh, co2eq_kg,
-    times_frozen (ratio of the passes).
+    One row per protocol, ``frozen`` among them: protocol, passes, hours, energy_kwh, co2eq_kg, times_frozen (ratio of
+    the passes). ValueError unless passes, hours and power are positive.
     """
-    wrong = {name: value for name, value in (("s_per_photo", s_per_photo), ("power_w", power_w)) if not value > 0}
-    if wrong or min(counts.values()) < 0 or sum(counts.values()) == 0:
-        raise ValueError(f"counts={dict(counts)}, {wrong}: photos, seconds and watts must be positive")
-    n = {split: counts.get(split, 0) for split in ("train", "val", "test")}
-    passes = {"frozen": sum(n.values()), "released": epochs * (n["train"] + n["val"]) + n["test"]}
+    if not (power_w > 0 and all(value > 0 for value in (*passes.values(), *hours.values()))):  # NaN too
+        raise ValueError(f"passes={dict(passes)}, hours={dict(hours)}, power_w={power_w}: all must be positive")
     table = pd.DataFrame({"protocol": list(passes), "passes": list(passes.values())})
-    table["hours"] = (table["passes"] * s_per_photo + head_s) / 3600
+    table["hours"] = table["protocol"].map(hours)
     table["energy_kwh"] = table["hours"] * power_w / 1000
     table["co2eq_kg"] = table["energy_kwh"] * factor_kg_per_kwh
     table["times_frozen"] = table["passes"] / passes["frozen"]

@@ -30,6 +30,7 @@ from s2p_lib.samples import (
     SPLITS,
     bare_name,
     check_own_fold,
+    examples,
     fold_column,
     printable,
 )
@@ -101,8 +102,13 @@ DATASETS = {
 }
 
 
-# In a folder whose scene probabilities the kit has made: what is measured there must never be judged as the paper's.
-MADE_MARKER = "made_scenes.json"
+# In a folder whose photos the kit has drawn, or whose scene probabilities it has made.
+DEMO_MARKER, MADE_MARKER = "demo.json", "made_scenes.json"
+
+
+def is_made(data_dir: str | Path) -> bool:
+    """Whether the kit made what lies there: what is measured on it must never be judged as the paper's."""
+    return any((Path(data_dir) / marker).is_file() for marker in (DEMO_MARKER, MADE_MARKER))
 
 
 class Listing(NamedTuple):
@@ -315,10 +321,9 @@ def _check_coding(dataset: str, labels: pd.DataFrame, path: Path) -> None:
 
 def _must_share_names(labelled, others, path: Path, where: str) -> None:
     if set(labelled).isdisjoint(others):
-        some = ", ".join(map(str, list(labelled)[:3]))
         raise ValueError(
-            f"{path} names {len(labelled):,} images (such as {some}), but none of them is in {where}. Is it the "
-            "label file of another dataset, or the wrong photos? Give both of the same dataset."
+            f"{path} names {len(labelled):,} images (such as {examples(labelled)}), but none of them is in {where}. "
+            "Is it the label file of another dataset, or the wrong photos? Give both of the same dataset."
         )
 
 
@@ -328,7 +333,7 @@ def _must_be_unique_names(images: pd.Series, path: Path) -> None:
     doubled = sorted(images[images.duplicated()].unique())
     if doubled:
         raise ValueError(
-            f"{path} names {len(doubled)} image(s) more than once: {', '.join(doubled[:3])}. "
+            f"{path} names {len(doubled)} image(s) more than once: {examples(doubled)}. "
             "Samples are joined by image name, so keep one row for each."
         )
 

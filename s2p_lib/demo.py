@@ -14,6 +14,7 @@ import numpy as np
 import pandas as pd
 
 from s2p_lib import demo_scenes
+from s2p_lib.datasets import DEMO_MARKER
 from s2p_lib.metrics import CORRECT, FALSE_PRIVATE, MISSED_PRIVATE, outcomes
 from s2p_lib.progress import progress
 from s2p_lib.samples import labels_splits, stratified_splits
@@ -91,7 +92,7 @@ def make_demo(data_dir: str | Path, n_photos: int | None = None, seed: int = DEM
     """
     data_dir = Path(data_dir).resolve()  # through a link, if it is one
     stamp = {"seed": seed, "n_photos": n_photos, "code_sha256": _code_sha256()}
-    marker = data_dir / "demo.json"
+    marker = data_dir / DEMO_MARKER
     if marker.is_file() and json.loads(marker.read_text()) == stamp:
         return data_dir
     if data_dir.exists() and not marker.is_file() and any(data_dir.iterdir()):
@@ -102,7 +103,7 @@ def make_demo(data_dir: str | Path, n_photos: int | None = None, seed: int = DEM
     _draw_photos(table, part, seed, workers)
     _write_annotations(table, part)
     _add_flaws(table, part)
-    (part / "demo.json").write_text(json.dumps(stamp))
+    (part / DEMO_MARKER).write_text(json.dumps(stamp))
     shutil.rmtree(data_dir, ignore_errors=True)
     os.replace(part, data_dir)
     return data_dir

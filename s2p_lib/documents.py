@@ -14,7 +14,7 @@ from rocrate.rocrate import ROCrate
 from s2p_lib.claims import deviations_of
 from s2p_lib.config import Settings
 from s2p_lib.photos import file_sha256
-from s2p_lib.report import DEMO_WARNING, results_table
+from s2p_lib.report import results_table
 from s2p_lib.run_folder import RunFolder
 from s2p_lib.samples import count_labels
 
@@ -124,7 +124,7 @@ def write_model_card(run: RunFolder) -> None:
         name=model_name(run),
         dataset=run.parameter("dataset"),
         is_demo=run.is_demo,
-        demo_warning=DEMO_WARNING,
+        warning=run.warning,
         tier=run.tier,
         from_photos=run.from_photos,
         backbone=run.backbone,
@@ -236,7 +236,7 @@ def _sha256(run: RunFolder, name: str) -> str:
 def _describe_root(crate: ROCrate, run: RunFolder) -> None:
     what = f"A run of the S2P reproduction kit on the {run.parameter('dataset')} dataset. Evidence: {run.tier}."
     crate.name = f"Run of the S2P reproduction kit: {model_name(run)}"
-    crate.description = f"{DEMO_WARNING} {what}" if run.is_demo else what
+    crate.description = f"{run.warning} {what}".strip()
     version = PROCESS_RUN_CRATE.split("/")[-1]
     crate.root_dataset["conformsTo"] = _add(
         crate, PROCESS_RUN_CRATE, "CreativeWork", name="Process Run Crate", version=version

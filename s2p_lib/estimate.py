@@ -2,10 +2,11 @@
 
 import contextlib
 import io
+import math
 import os
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -17,7 +18,7 @@ from torch import nn
 
 from s2p_lib import baselines, batchnorm, carbon, datasets, demo, demo_scenes, training
 from s2p_lib import model as s2p
-from s2p_lib.carbon import DECLARED_POWER_W
+from s2p_lib.carbon import CARD_EPOCHS, DECLARED_POWER_W
 from s2p_lib.config import Settings
 from s2p_lib.datasets import IPD_PUBLISHED
 from s2p_lib.photos import UNREADABLE, open_photo
@@ -25,7 +26,7 @@ from s2p_lib.protocols import BN_MODES
 from s2p_lib.published_scenes import read_scene_file, to_logits
 from s2p_lib.run import NOTEBOOKS, Parameters, check_features
 from s2p_lib.run_folder import ROOT, check_data_dir, default_backbone
-from s2p_lib.samples import CLASSES, N_FOLDS, SPLIT_CODES, TEST_SHARE, draw_sample, fold_column
+from s2p_lib.samples import CLASSES, N_FOLDS, SPLIT_CODES, TEST_SHARE, draw_sample, examples, fold_column
 from s2p_lib.scene_logits import on_device, scenes_in_parts
 
 N_TIMED = 8  # photos
@@ -42,22 +43,9 @@ START_UP_S = 7.0
 PAGES_BYTES, TABLES_BYTES_PER_PHOTO = 5_000_000, 400  # notebooks and pages of a demo run; its tables
 
 COLUMNS = ["stage", "photos", "time_s", "energy_kwh", "disk_bytes", "basis"]
-
-
-def time_photos(
-    paths: Sequence[Path],
-    transform: Callable,
-    backbone: nn.Module,
-    device: str,
-    n: int = N_TIMED,
-    precision: str = "float32",
-) -> float:
-    """Seconds a photo from its file to its scene logits, of the first ``n`` of ``paths`` that can be read.
-
-    Decoding and resizing in one thread, then the backbone in one batch; a first batch, of one photo, is not counted.
-    ValueError if no photo can be read.
-    """
-    return sum(_time_photos(paths, transform, backbone, device, n, precision)[:3])
+PROTOCOLS = ("frozen", "released")  # of BN_MODES: the card's, the released code's
+PROTOCOL_COLUMNS = ["photos", "s_per_photo", "kwh_per_1000_photos", "protocol", "passes", "hours", "energy_kwh"]
+PROTOCOL_COLUMNS += ["co2eq_kg", "energy_source", "times_frozen"]
 
 
 def estimate_run(parameters: Parameters) -> pd.DataFrame:
@@ -75,7 +63,8 @@ def estimate_run(parameters: Parameters) -> pd.DataFrame:
     with tempfile.TemporaryDirectory() as folder:
         data = _find_data(p, Path(folder))
         rows = _rows_of_photos(p, data) if p.features == "photos" else _rows_of_scene_files(data)
-    head_s, svm_s = _time_head(p) * data.n["train"], _time_svm() * data.n["train"]
+    head_s = min(EPOCHS, p.max_epochs) * _time_head(p.batch_size) * data.n["train"]
+    svm_s = _time_svm() * data.n["train"]
     for row in rows:
         row["time_s"] += row.pop("heads", 0) * head_s
     n_fits = 1
@@ -103,15 +92,17 @@ def estimate_run(parameters: Parameters) -> pd.DataFrame:
 
 
 def cost_of_protocols(run, factor_kg_per_kwh: float) -> pd.DataFrame:
-    """``carbon.protocol_costs`` of a run's photos by its backbone, and of as many as IPD has by a ResNet-50 at 448.
+    """What the card's protocol (frozen) and the released code's (released) cost, each with the card's 117 epochs.
 
-    ``run`` is the run.Run of a notebook. Before the columns of ``protocol_costs`` come photos (which), s_per_photo and
-    kwh_per_1000_photos (of one pass). The time is that of a few of the run's photos, the power that of measuring them
-    (see ``carbon.measure_energy``). No row where the run looks at no photo.
+    One row per protocol for a run's photos by its backbone, and for as many as IPD has by a ResNet-50 at 448 pixels:
+    photos (which), s_per_photo and kwh_per_1000_photos (of one pass), protocol, then the columns of
+    ``carbon.protocol_costs`` and energy_source (of the power). ``run`` is the run.Run of a notebook. The hours are
+    those of ``estimate_run``'s model, from a few of the run's photos, with the device and workers of the notebook and
+    the batch size that was trained with; the power is that of timing the photos (see ``carbon.measure_energy``). No
+    row where the run looks at no photo. ValueError if no photo can be read.
     """
-    columns = ["photos", "s_per_photo", "kwh_per_1000_photos", "protocol", "passes", "hours", "energy_kwh", "co2eq_kg"]
     if not run.from_photos:
-        return pd.DataFrame(columns=[*columns, "times_frozen"])
+        return pd.DataFrame(columns=PROTOCOL_COLUMNS)
     samples = run.read_table("splits.csv")
     paths = [run.data_dir / path for path in samples["path"].head(2 * N_TIMED)]
     model, transform = run.load_trained()
@@ -119,19 +110,28 @@ def cost_of_protocols(run, factor_kg_per_kwh: float) -> pd.DataFrame:
     n_rest = sum(IPD_PUBLISHED["all", label] - IPD_PUBLISHED["test", label] for label in CLASSES)
     ipd = {"train": n_rest - n_rest // N_FOLDS, "val": n_rest // N_FOLDS}
     ipd["test"] = IPD_PUBLISHED["test", "private"] + IPD_PUBLISHED["test", "public"]
-    own, name = samples["split"].value_counts().to_dict(), f"{run.backbone}, {s2p.image_size_of(transform)} pixels"
-    head_s, tables = _time_head(run.p), []
-    for photos, network, how, counts in (
-        (f"this run: {name}", model.backbone, transform, own),
-        (f"IPD: resnet50, {RESNET50_SIZE} pixels", resnet50, s2p.photo_transform(RESNET50_SIZE), ipd),
+    head_s = CARD_EPOCHS * _time_head(run.trained_settings.batch_size)
+    tables = []
+    for whose, name, network, how, n in (
+        ("this run", run.backbone, model.backbone, transform, _count(samples)),
+        ("IPD", "resnet50", resnet50, s2p.photo_transform(RESNET50_SIZE), ipd),
     ):
         with carbon.measure_energy() as used:
-            s_per_photo = time_photos(paths, how, network, run.device, precision=run.parameter("precision"))
+            times = time_photos(paths, how, network, run.device, precision=run.parameter("precision"))
         power_w = used["energy_kwh"] * 3.6e6 / used["duration_s"]
-        table = carbon.protocol_costs(s_per_photo, counts, head_s * counts["train"], power_w, factor_kg_per_kwh)
-        kwh = carbon.energy_per_1000_photos(s_per_photo * power_w / 3.6e6, 1)
-        tables.append(table.assign(photos=photos, s_per_photo=s_per_photo, kwh_per_1000_photos=kwh))
-    return pd.concat(tables, ignore_index=True)[[*columns, "times_frozen"]]
+        size = s2p.image_size_of(how)
+        costs = {mode: _time_of_mode(mode, n, size, times, run.workers, CARD_EPOCHS) for mode in PROTOCOLS}
+        hours = {mode: (seconds + head_s * n["train"]) / 3600 for mode, (seconds, _) in costs.items()}
+        passes = {mode: passes for mode, (_, passes) in costs.items()}
+        s_per_photo = costs["frozen"][0] / passes["frozen"]
+        table = carbon.protocol_costs(passes, hours, power_w, factor_kg_per_kwh).assign(
+            photos=f"{whose}: {name}, {size} pixels",
+            s_per_photo=s_per_photo,
+            kwh_per_1000_photos=carbon.energy_per_1000_photos(s_per_photo * power_w / 3.6e6, 1),
+            energy_source=used["energy_source"],
+        )
+        tables.append(table)
+    return pd.concat(tables, ignore_index=True)[PROTOCOL_COLUMNS]
 
 
 def describe_or_why_not(parameters: Parameters) -> str:
@@ -193,7 +193,7 @@ class _Data(NamedTuple):
 
 def _find_data(p: Parameters, folder: Path) -> _Data:
     data_dir = ROOT / (p.data_dir or "outputs/demo_dataset")
-    if p.dataset == "demo" and not (data_dir / "demo.json").is_file():
+    if p.dataset == "demo" and not (data_dir / datasets.DEMO_MARKER).is_file():
         return _draw_a_few(p, folder)
     found = draw_sample(datasets.read(p.dataset, data_dir, p.fold, p.features).samples, p.max_photos)
     order = np.random.default_rng(0).permutation(len(found))[: 4 * N_TIMED_FILES]
@@ -235,7 +235,9 @@ def _rows_of_scene_files(data: _Data) -> list[dict]:
             to_logits(read_scene_file(path))
             read += 1
     if read == 0:
-        raise ValueError(f"none of {len(paths)} published scene files can be read, such as {_names(paths)}")
+        raise ValueError(
+            f"none of {len(paths)} published scene files can be read, such as {examples(path.name for path in paths)}"
+        )
     n = sum(data.n.values())
     seconds = n * (time.perf_counter() - started) / read
     return [_row("check photos", n, seconds, n * _CACHE_BYTES + 4 * s2p.HEAD_PARAMETERS, f"timed on {read} files")]
@@ -250,9 +252,13 @@ def _rows_of_photos(p: Parameters, data: _Data) -> list[dict]:
     network = torchvision.models.get_model(entry.arch, weights=None, num_classes=len(s2p.SCENES))
     network.requires_grad_(False)
     size = p.image_size or entry.image_size
-    times = _time_photos(
-        data.paths, s2p.photo_transform(size), network, s2p.choose_device(p.device), N_TIMED, p.precision
-    )
+    transform, device = s2p.photo_transform(size), s2p.choose_device(p.device)
+    times = time_photos(data.paths, transform, network, device, precision=p.precision)
+
+    def cost(mode: str) -> tuple[float, int]:
+        epochs = min(EPOCHS, p.max_epochs)
+        return _time_of_mode(mode, data.n, size, times, _workers(p), epochs, 3600 * p.max_hours)
+
     n, basis = sum(data.n.values()), f"timed on {times.n} photos"
     rows = []
     if p.dataset == "demo" and p.data_dir is None:
@@ -260,15 +266,14 @@ def _rows_of_photos(p: Parameters, data: _Data) -> list[dict]:
         said = f"timed on {N_TIMED} photos" if timed else "already drawn"
         rows.append(_row("draw the demo photos", demo.plan_photos().shape[0], data.draw_s or 0, data.draw_bytes, said))
     rows.append(_row("check photos", n, n * times.decode_s / _workers(p), 0, basis))
-    seconds, passes = _time_of_mode(p.bn_mode, p, data.n, size, times)
+    seconds, passes = cost(p.bn_mode)
     disk = n * _CACHE_BYTES + 4 * s2p.count_parameters(network)["total"]
     rows.append(_row("scene logits", passes, seconds, disk, basis))
     compared = p.compare_bn_modes if p.compare_bn_modes is not None else p.dataset == "demo"
     if compared:
         others = [mode for mode in BN_MODES if mode != p.bn_mode] if _has_batchnorm(network) else []
         others.append("frozen")  # in the other precision
-        costs = [_time_of_mode(mode, p, data.n, size, times) for mode in others]
-        seconds, passes = (sum(parts) for parts in zip(*costs))
+        seconds, passes = (sum(parts) for parts in zip(*(cost(mode) for mode in others)))
         row = _row("compare BatchNorm modes", passes, seconds, len(others) * n * _CACHE_BYTES, basis)
         rows.append(row | {"heads": len(others)})
     return rows
@@ -279,26 +284,34 @@ def _has_batchnorm(network: nn.Module) -> bool:
 
 
 def _time_of_mode(
-    mode: str, p: Parameters, n: dict[str, int], image_size: int, times: "_PhotoTimes"
+    mode: str,
+    n: dict[str, int],
+    image_size: int,
+    times: "PhotoTimes",
+    workers: int,
+    epochs: int,
+    max_training_s: float = math.inf,
 ) -> tuple[float, int]:
-    """Seconds and passes of photos through the backbone in one of ``BN_MODES``, without the head's own time."""
+    """Seconds and passes of photos through the backbone in one of ``BN_MODES``, without the head's own time.
+
+    ``released`` passes train and val in each epoch, then all photos once more by the statistics of the kept epoch.
+    """
     n_all, fitted_on = sum(n.values()), n["train"] + n["val"]
-    epochs = min(EPOCHS, p.max_epochs)
     in_training = {"frozen": 0, "adapted": n["train"], "released": epochs * fitted_on}[mode]
-    load_s = (times.decode_s + times.transform_s) / _workers(p)
+    load_s = (times.decode_s + times.transform_s) / workers
     again = 0  # photos that stay in memory are not loaded again in the next epoch
     if mode == "released":
-        kept = min(1.0, batchnorm.MEMORY_FOR_PHOTOS / max(1, 3 * 4 * image_size**2 * n["train"]))
-        again = kept * (epochs - 1) * fitted_on
+        fit_in = batchnorm.MEMORY_FOR_PHOTOS // (3 * 4 * image_size**2)  # of each split
+        again = (epochs - 1) * sum(min(n[split], fit_in) for split in ("train", "val"))
     seconds = (in_training - again) * load_s + in_training * times.backbone_s
-    seconds = min(seconds, 3600 * p.max_hours) if mode == "released" else seconds
+    seconds = min(seconds, max_training_s) if mode == "released" else seconds
     return seconds + n_all * (load_s + times.backbone_s), in_training + n_all
 
 
 # Timing
 
 
-class _PhotoTimes(NamedTuple):
+class PhotoTimes(NamedTuple):
     """Seconds a photo, in one thread but for the backbone, and how many were timed."""
 
     decode_s: float
@@ -307,34 +320,45 @@ class _PhotoTimes(NamedTuple):
     n: int
 
 
-def _time_photos(
-    paths: Sequence[Path], transform: Callable, backbone: nn.Module, device: str, n: int, precision: str = "float32"
-) -> _PhotoTimes:
+def time_photos(
+    paths: Sequence[Path],
+    transform: Callable,
+    backbone: nn.Module,
+    device: str,
+    n: int = N_TIMED,
+    precision: str = "float32",
+) -> PhotoTimes:
+    """What a photo takes from its file to its scene logits, of the first ``n`` of ``paths`` that can be read.
+
+    Decoding and resizing in one thread, then the backbone in one batch. A first photo, resized and passed through the
+    backbone alone, is not counted, as the first calls in a process take long. ValueError if no photo can be read.
+    """
     backbone = on_device(backbone, device).eval()
     tensors, decode_s, transform_s = [], 0.0, 0.0
-    for path in paths:
-        started = time.perf_counter()
-        try:
-            photo = open_photo(path)
-        except UNREADABLE:
-            continue
-        decoded = time.perf_counter()
-        tensors.append(transform(photo))
-        decode_s, transform_s = decode_s + decoded - started, transform_s + time.perf_counter() - decoded
-        if len(tensors) == n:
-            break
+    with _torch_threads(1):
+        for path in paths:
+            started = time.perf_counter()
+            try:
+                photo = open_photo(path)
+            except UNREADABLE:
+                continue
+            decode_s += time.perf_counter() - started
+            if not tensors:
+                transform(photo)
+            started = time.perf_counter()
+            tensors.append(transform(photo))
+            transform_s += time.perf_counter() - started
+            if len(tensors) == n:
+                break
     if not tensors:
-        raise ValueError(f"none of {len(paths)} photos can be read, such as {_names(paths)}: nothing can be timed")
+        such_as = examples(path.name for path in paths)
+        raise ValueError(f"none of {len(paths)} photos can be read, such as {such_as}: nothing can be timed")
     photos = torch.stack(tensors)
     one_s = _seconds(lambda: scenes_in_parts(backbone, photos[:1], device, precision))
     timed = photos[: max(1, int(MAX_TIMED_S / one_s))]
     threads = (torch.get_num_threads(), 1)
     backbone_s = _least_seconds(lambda: scenes_in_parts(backbone, timed, device, precision), threads) / len(timed)
-    return _PhotoTimes(decode_s / len(tensors), transform_s / len(tensors), backbone_s, len(tensors))
-
-
-def _names(paths: Sequence[Path]) -> str:
-    return ", ".join(path.name for path in paths[:3]) or "none"
+    return PhotoTimes(decode_s / len(tensors), transform_s / len(tensors), backbone_s, len(tensors))
 
 
 def _seconds(work: Callable[[], object]) -> float:
@@ -349,25 +373,31 @@ def _least_seconds(work: Callable[[], object], threads: Sequence[int] = (1,)) ->
     One is among them: beside another program that uses all cores, small layers can take a hundred times as long with
     more, as the threads wait for each other at each of them.
     """
-    before, found = torch.get_num_threads(), []
-    try:
-        for n in 3 * tuple(threads):
-            if len(found) >= len(threads) and sum(found) > MAX_TIMED_S / 2:
-                break
-            torch.set_num_threads(n)
+    found = []
+    for n in 3 * tuple(threads):
+        if len(found) >= len(threads) and sum(found) > MAX_TIMED_S / 2:
+            break
+        with _torch_threads(n):
             found.append(_seconds(work))
-    finally:
-        torch.set_num_threads(before)
     return min(found)
 
 
-def _time_head(p: Parameters) -> float:
-    """Seconds of one training of the head, for each photo of train (val, which is only looked at, is not counted)."""
+@contextlib.contextmanager
+def _torch_threads(n: int) -> Iterator[None]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(n)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+def _time_head(batch_size: int) -> float:
+    """Seconds of an epoch of the head, for each photo of train (val, which is only looked at, is not counted)."""
     part, head = training.cached_part(*_random_logits()), s2p.S2P(nn.Identity()).scene_to_privacy_layer
-    settings = Settings(max_epochs=4, batch_size=p.batch_size)
+    settings = Settings(max_epochs=4, batch_size=batch_size)
     with contextlib.redirect_stderr(io.StringIO()):  # its progress bar
-        epoch_s = _least_seconds(lambda: training.fit(head, part, None, settings)) / settings.max_epochs
-    return min(EPOCHS, p.max_epochs) * epoch_s / FIT_ROWS
+        return _least_seconds(lambda: training.fit(head, part, None, settings)) / settings.max_epochs / FIT_ROWS
 
 
 def _time_svm() -> float:

@@ -19,6 +19,7 @@ from IPython.display import display, update_display
 
 from s2p_lib.marks import MARKS, Marks, read_salt
 from s2p_lib.plots import COLOURS
+from s2p_lib.samples import examples
 from s2p_lib.thumbnails import Thumbnails, photo_jpeg
 
 CHOICES = ("outcome", "source", "split", "label", "prediction", "top_scene", "mark")  # filters by one value
@@ -134,7 +135,7 @@ class Explorer(OpenOnClick):
             raise ValueError(f"the photo table lacks the columns {', '.join(missing)}; make it by failures.photo_table")
         if photos["image"].duplicated().any():
             twice = photos.loc[photos["image"].duplicated(), "image"]
-            raise ValueError(f"{len(twice):,} images are twice in the photo table, such as {', '.join(twice[:3])}")
+            raise ValueError(f"{len(twice):,} images are twice in the photo table, such as {examples(twice)}")
         self.photos = photos.reset_index(drop=True).assign(mark=NO_MARK)
         self.data_dir, self.pictures, self.explain = Path(data_dir), pictures, explain
         self.marks, self.marks_file = Marks(), Path(marks_file)
@@ -333,7 +334,7 @@ class Explorer(OpenOnClick):
         marks, unknown = Marks.from_csv(text, self.photos["image"], self._salt() if self._salt_file.is_file() else None)
         self.marks.update(marks)
         self._marks_changed()
-        told = f" Not photos of this run: {len(unknown):,}, such as {', '.join(unknown[:3])}." if unknown else ""
+        told = f" Not photos of this run: {len(unknown):,}, such as {examples(unknown)}." if unknown else ""
         return f"Marks imported: {len(marks):,}.{told}"
 
     @property

@@ -4,7 +4,7 @@ import base64
 import hashlib
 import math
 import os.path
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -16,6 +16,7 @@ from s2p_lib.metrics import CORRECT, FALSE_PRIVATE, MISSED_PRIVATE
 from s2p_lib.pictures import picture
 from s2p_lib.report import jpeg_uri, render_page
 from s2p_lib.run_folder import RunFolder
+from s2p_lib.samples import examples
 from s2p_lib.slices import STATEMENTS
 
 SCRIPT = (Path(__file__).parent / "templates" / "failures.js").read_text(encoding="utf-8")
@@ -218,15 +219,11 @@ def _check(photos: pd.DataFrame, slices: Slices, max_photos: int) -> None:
     twice = photos["image"].duplicated()
     if twice.any():
         raise ValueError(
-            f"the photo table has {twice.sum()} image(s) more than once: {_examples(photos['image'][twice])}"
+            f"the photo table has {twice.sum()} image(s) more than once: {examples(photos['image'][twice])}"
         )
     for (statement, words), images in slices.items():
         if unknown := sorted(images - set(photos["image"])):
             raise ValueError(
                 f"slice {words!r} of {statement} has {len(unknown)} photo(s) that the photo table lacks: "
-                f"{_examples(unknown)}"
+                f"{examples(unknown)}"
             )
-
-
-def _examples(images: Collection[str]) -> str:
-    return ", ".join(map(str, list(images)[:3]))

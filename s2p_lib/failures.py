@@ -12,6 +12,7 @@ from torch import nn
 
 from s2p_lib.metrics import CORRECT, outcomes
 from s2p_lib.model import SCENES, log_odds_of_private
+from s2p_lib.samples import examples
 
 SAME_P = 0.01  # float32 sums of another order differ by far less, other photos by more
 
@@ -178,6 +179,6 @@ def _check_predictions(predictions: pd.DataFrame, head: nn.Linear, scene_logits:
     if other.any():
         raise ValueError(
             f"{other.sum():,} of {len(other):,} photos have a p_private that this model does not give from their scene "
-            f"logits, such as {', '.join(map(str, predictions.loc[other, 'image'][:3]))}: predictions, model and scene "
+            f"logits, such as {examples(predictions.loc[other, 'image'])}: predictions, model and scene "
             "logits must be of one run and in one order"
         )

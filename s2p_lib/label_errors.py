@@ -16,7 +16,7 @@ from sklearn.preprocessing import StandardScaler
 
 from s2p_lib.audit import MAX_BITS, copy_groups
 from s2p_lib.metrics import BOOTSTRAP_SEED, check_probabilities, confusion_counts, metrics_of_counts
-from s2p_lib.samples import CLASSES, SPLIT_SEED
+from s2p_lib.samples import CLASSES, SPLIT_SEED, examples
 
 # Inverse strength of the penalty, for standardised logits. On the 898 photos of the demo dataset the out-of-sample
 # log-loss is 0.413 (C = 0.01), 0.369 (0.1), 0.349 (1), 0.366 (3) and 0.413 (10). It is fixed, so that the labels that
@@ -249,13 +249,13 @@ def _rows_of(photos: pd.DataFrame, images: pd.Series) -> np.ndarray:
     names = pd.Index(photos["image"])
     if not names.is_unique:
         twice = names[names.duplicated()].unique()
-        raise ValueError(f"{len(twice)} image(s) are there more than once, such as {list(twice[:3])}; each may be once")
+        raise ValueError(f"{len(twice)} image(s) are there more than once, such as {examples(twice)}; each may be once")
     rows = names.get_indexer(images)
     if (rows < 0).any():
         unknown = list(images[rows < 0])
         raise ValueError(
-            f"{len(unknown)} of {len(rows)} suspects are not among the {len(photos)} photos, such as {unknown[:3]}; "
-            "suspects and photos must be of the same run"
+            f"{len(unknown)} of {len(rows)} suspects are not among the {len(photos)} photos, such as "
+            f"{examples(unknown)}; suspects and photos must be of the same run"
         )
     return rows
 

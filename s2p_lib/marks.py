@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pandas as pd
 
+from s2p_lib.samples import examples
+
 MARKS = ("wrong label", "ambiguous", "interesting", "note")
 COLUMNS = ["image", "mark", "note", "label", "prediction", "p_private"]
 
@@ -70,12 +72,12 @@ class Marks:
         if len(table) and len(unknown) == len(table):
             raise ValueError(
                 f"none of the {len(table):,} photos in the file is one of the {len(known):,} of this run, such as "
-                f"{', '.join(unknown[:3])}. Import marks of the same dataset; a file without image names can only be "
+                f"{examples(unknown)}. Import marks of the same dataset; a file without image names can only be "
                 "read by the run that wrote it"
             )
         named = pd.Series([name for name in found if name is not None], dtype=str)
         if len(twice := named[named.duplicated()].unique()):
-            raise ValueError(f"{len(twice):,} photos are marked twice in the file, such as {', '.join(twice[:3])}")
+            raise ValueError(f"{len(twice):,} photos are marked twice in the file, such as {examples(twice)}")
         marks = cls()
         for name, mark, note in zip(found, table["mark"], table["note"]):
             if name is not None:

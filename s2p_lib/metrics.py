@@ -11,7 +11,7 @@ import pandas as pd
 from scipy.stats import binomtest, norm
 from sklearn.metrics import average_precision_score, confusion_matrix, roc_auc_score
 
-from s2p_lib.samples import CLASSES
+from s2p_lib.samples import CLASSES, examples
 
 # Results table of the model card, S2P-IPD-1.0.0, IPD test split, in percent.
 CARD_PERCENT = {
@@ -267,7 +267,7 @@ def check_probabilities(labels, p_private) -> tuple[np.ndarray, np.ndarray]:
         raise ValueError(f"{len(labels)} labels, {len(p_private)} probabilities: they must be of the same photos")
     bad = ~((p_private >= 0) & (p_private <= 1))  # NaN is neither
     if bad.any():
-        some = ", ".join(f"photo {i}: {p_private[i]}" for i in np.flatnonzero(bad)[:3])
+        some = examples(f"photo {i}: {p_private[i]}" for i in np.flatnonzero(bad))
         raise ValueError(f"{bad.sum():,} of {len(bad):,} probabilities are not in [0, 1], such as that of {some}")
     return labels == "private", p_private
 

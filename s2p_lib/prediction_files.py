@@ -1,13 +1,13 @@
 """Prediction files in the released format: written, read by image name, checked and evaluated."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
 from s2p_lib.metrics import bootstrap_intervals, confusion_counts, evaluate
-from s2p_lib.samples import CLASSES, PRIVATE_IS_0, bare_name
+from s2p_lib.samples import CLASSES, PRIVATE_IS_0, bare_name, examples
 
 RELEASED_COLUMNS = ("image", "probability", "pred_class")
 
@@ -91,11 +91,11 @@ def check_coding(table: pd.DataFrame, codes: Mapping[int, str] = PRIVATE_IS_0) -
         return
     right, n = int(np.trace(counts)), int(counts.sum())
     wrong = table[table["label"] != table["prediction"]]
-    examples = [f"{row.image} (labelled {row.label}, read as {row.prediction})" for row in wrong.itertuples()]
+    found = [f"{row.image} (labelled {row.label}, read as {row.prediction})" for row in wrong.itertuples()]
     other = dict(zip(codes, reversed(list(codes.values()))))
     raise ValueError(
         f"read with {_words(codes)}, {right:,} of {n:,} predictions are right, far fewer than by chance; with the "
-        f"codes swapped it would be {n - right:,}. Such as {_some(examples)}. The file seems to use the other "
+        f"codes swapped it would be {n - right:,}. Such as {examples(found)}. The file seems to use the other "
         f"dataset's coding: read it with {_words(other)} (--codes)"
     )
 
@@ -124,7 +124,9 @@ def _name_problems(found: pd.Series, wanted: pd.Series) -> list[str]:
         "beyond those to be predicted": set(found) - set(wanted),
     }
     return [
-        f"{len(set(of)):,} image(s) {kind}, such as {_some(sorted(set(of)))}" for kind, of in names.items() if len(of)
+        f"{len(set(of)):,} image(s) {kind}, such as {examples(sorted(set(of)))}"
+        for kind, of in names.items()
+        if len(of)
     ]
 
 
@@ -138,18 +140,14 @@ def _value_problems(table: pd.DataFrame, predictions: pd.Series, probabilities: 
     problems = []
     for (column, kind), rows in bad.items():
         if rows.any():
-            examples = [f"{row.image}: {getattr(row, column)!r}" for row in table[rows].itertuples()]
-            problems.append(f"{rows.sum():,} row(s) have a {column} {kind}, such as {_some(examples)}")
+            found = [f"{row.image}: {getattr(row, column)!r}" for row in table[rows].itertuples()]
+            problems.append(f"{rows.sum():,} row(s) have a {column} {kind}, such as {examples(found)}")
     return problems
 
 
 def _refuse(path: str | Path, problems: list[str], allowed: str) -> None:
     if problems:
         raise ValueError(f"{path}: {'; '.join(problems)}. {allowed[0].upper()}{allowed[1:]}.")
-
-
-def _some(examples: Iterable[str]) -> str:
-    return ", ".join(list(examples)[:3])
 
 
 def _words(codes: Mapping[int, str]) -> str:

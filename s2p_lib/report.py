@@ -25,11 +25,6 @@ from s2p_lib.pictures import picture
 from s2p_lib.run_folder import RunFolder
 from s2p_lib.samples import count_labels
 
-DEMO_WARNING = (
-    "Demo run: the photos are drawn by the kit and the backbone is a small stand-in. The figures show that the "
-    "pipeline works. They are not results of the paper, and nearness to the card's figures means nothing."
-)
-
 _TEMPLATES = jinja2.Environment(
     loader=jinja2.FileSystemLoader(Path(__file__).parent / "templates"),
     autoescape=True,  # names of images, scenes and labels come from outside
@@ -59,7 +54,7 @@ def result_text(run: RunFolder) -> str:
         "",
         "Claims of the card: " + ", ".join(f"{n} {verdict}" for verdict, n in verdicts.items()),
     ]
-    return "\n".join([*lines, "", DEMO_WARNING] if run.is_demo else lines)
+    return "\n".join([*lines, "", run.warning] if run.warning else lines)
 
 
 def evaluation_text(name: str, evaluation: dict) -> str:
@@ -197,8 +192,7 @@ def render_page(run: RunFolder, name: str, **content) -> str:
         tier=run.tier,
         pictures=run.pictures_in_pages,
         dataset=run.parameter("dataset"),
-        is_demo=run.is_demo,
-        demo_warning=DEMO_WARNING,
+        warning=run.warning,
         **content,
     )
 

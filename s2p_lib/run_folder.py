@@ -7,9 +7,18 @@ from pathlib import Path
 import pandas as pd
 
 from s2p_lib.config import Settings
-from s2p_lib.datasets import DATASETS, MADE_MARKER, Dataset
+from s2p_lib.datasets import DATASETS, DEMO_MARKER, Dataset, is_made
 
 ROOT = Path(__file__).resolve().parent.parent  # of the repository
+
+DEMO_WARNING = (
+    "Demo run: the photos are drawn by the kit and the backbone is a small stand-in. The figures show that the "
+    "pipeline works. They are not results of the paper, and nearness to the card's figures means nothing."
+)
+MADE_WARNING = (
+    "The kit made the photos or scene probabilities of this run, in the layout of a real dataset. The figures show "
+    "that the pipeline works. They are not results of the paper, and nearness to the card's figures means nothing."
+)
 
 
 class RunFolder:
@@ -63,8 +72,13 @@ class RunFolder:
 
     @property
     def is_made(self) -> bool:
-        """Whether the run is on scene probabilities that the kit made in IPD's layout, to measure itself."""
-        return not self.is_demo and (self.data_dir / MADE_MARKER).is_file()
+        """Whether the run is on photos or scene probabilities that the kit made in a real dataset's layout."""
+        return not self.is_demo and is_made(self.data_dir)
+
+    @property
+    def warning(self) -> str:
+        """What every page of a run on made data says first; empty for a run on real data."""
+        return DEMO_WARNING if self.is_demo else MADE_WARNING if self.is_made else ""
 
     @property
     def dataset(self) -> Dataset:
@@ -87,7 +101,7 @@ class RunFolder:
         if self.is_demo:
             return "tier 0: drawn demo photos, no evidence about the paper's figures"
         if self.is_made:
-            return "tier 0: scene probabilities made by the kit, no evidence about the paper's figures"
+            return "tier 0: photos or scene probabilities made by the kit, no evidence about the paper's figures"
         own = "" if self.dataset.published else ", on photos that the paper does not report on"
         if self.from_photos:
             return f"tier 3: everything from the photos{own}"
@@ -141,7 +155,7 @@ def check_data_dir(dataset: str, data_dir: str | None) -> None:
 
     Only drawn photos may pass for the demo dataset: photos of people would be shown, and their figures waved through.
     """
-    if dataset == "demo" and data_dir and (ROOT / data_dir).is_dir() and not (ROOT / data_dir / "demo.json").is_file():
+    if dataset == "demo" and data_dir and (ROOT / data_dir).is_dir() and not (ROOT / data_dir / DEMO_MARKER).is_file():
         raise ValueError(f"{data_dir} is not the drawn demo dataset; say what it is, for example -p dataset ipd")
     if data_dir is None and dataset != "demo":
         wanted = "the folder of your photos" if dataset == "folder" else "the parent folder of the curated_* folders"

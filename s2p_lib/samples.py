@@ -4,7 +4,8 @@ Columns: ``image`` (name without extension, unique), ``path`` (relative to the d
 (``private`` or ``public``) and ``split`` (``train``, ``val`` or ``test``). Datasets are read in ``datasets.py``.
 """
 
-from collections.abc import Mapping
+import itertools
+from collections.abc import Iterable, Mapping
 from pathlib import PurePosixPath
 
 import numpy as np
@@ -36,6 +37,11 @@ def bare_name(name: str) -> str:
 def printable(text: str) -> str:
     """The text with what no UTF-8 file can hold (from odd file names) written as ``\\udce9``."""
     return text.encode("utf-8", "backslashreplace").decode("utf-8")
+
+
+def examples(names: Iterable, n: int = 3) -> str:
+    """The first ``n`` names, with commas, for an error message; an empty name as ``''``, no name at all as ``none``."""
+    return ", ".join(str(name) or "''" for name in itertools.islice(names, n)) or "none"
 
 
 def fold_column(fold: int | str) -> str:

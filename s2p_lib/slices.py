@@ -17,7 +17,7 @@ from scipy.stats import fisher_exact
 from s2p_lib.metrics import wilson_interval
 from s2p_lib.model import PACKAGE, SCENES
 from s2p_lib.photos import UNREADABLE, ahead, open_image
-from s2p_lib.samples import CLASSES
+from s2p_lib.samples import CLASSES, examples
 
 HOLDS, CONTRADICTED, UNDECIDED, NOT_TESTABLE = "holds", "contradicted", "undecided", "not testable"
 FINDINGS = (HOLDS, CONTRADICTED, UNDECIDED, NOT_TESTABLE)
@@ -394,7 +394,7 @@ def _check_sliceable(photos: pd.DataFrame) -> None:
         raise ValueError(f"the photos lack the column(s) {missing}; they have {list(photos)}")
     unknown = ~photos["top_scene"].isin(SCENES)
     if unknown.any():
-        names = ", ".join(map(str, photos.loc[unknown, "top_scene"].unique()[:3]))
+        names = examples(photos.loc[unknown, "top_scene"].unique())
         raise ValueError(f"{unknown.sum():,} photo(s) have a top_scene that is none of Places365: {names}")
 
 
@@ -413,7 +413,7 @@ def _check_table(table: pd.DataFrame, scene_logits: np.ndarray) -> None:
         problems[f"a {column} other than {' and '.join(CLASSES)}"] = ~table[column].isin(CLASSES)
     for problem, bad in problems.items():
         if bad.any():
-            raise ValueError(f"{bad.sum()} photo(s) have {problem}: {_examples(table.loc[bad, 'image'])}")
+            raise ValueError(f"{bad.sum()} photo(s) have {problem}: {examples(table.loc[bad, 'image'])}")
 
 
 def _check_truth(truth: pd.DataFrame, photos: pd.DataFrame) -> None:
@@ -421,16 +421,12 @@ def _check_truth(truth: pd.DataFrame, photos: pd.DataFrame) -> None:
         raise ValueError(f"truth lacks the column(s) {sorted(missing)}; it has {list(truth)}")
     twice, bad = truth["image"].duplicated(), ~truth["people"].isin(PEOPLE)
     if twice.any():
-        raise ValueError(f"truth names {twice.sum()} image(s) more than once: {_examples(truth.loc[twice, 'image'])}")
+        raise ValueError(f"truth names {twice.sum()} image(s) more than once: {examples(truth.loc[twice, 'image'])}")
     if bad.any():
         values = sorted(set(truth.loc[bad, "people"].map(str)))[:3]
         raise ValueError(f"truth has {bad.sum()} row(s) with people {values}; allowed are {', '.join(PEOPLE)}")
     unknown = ~photos["image"].isin(truth["image"])
     if unknown.any():
         raise ValueError(
-            f"truth lacks {unknown.sum()} of {len(photos)} photos: {_examples(photos.loc[unknown, 'image'])}"
+            f"truth lacks {unknown.sum()} of {len(photos)} photos: {examples(photos.loc[unknown, 'image'])}"
         )
-
-
-def _examples(images: pd.Series) -> str:
-    return ", ".join(map(str, images[:3]))

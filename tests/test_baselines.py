@@ -295,3 +295,18 @@ def test_the_plot_draws_a_published_figure_only_where_there_is_one(fitted):
     assert list(drawn["private recall, published"]) == [81.42]
     np.testing.assert_allclose(drawn["balanced accuracy"], 100 * table["balanced_accuracy"])
     assert len(plots.plot_baselines(table).axes[0].lines) == 2
+
+
+@pytest.mark.parametrize("bn_mode", ["frozen", "released"])
+def test_s2p_stands_first_with_its_time_and_the_energy_of_its_stage_in_proportion(bn_mode):
+    stage = {"duration_s": 40.0, "energy_kwh": 0.008, "energy_source": "NVML"}
+    training = {"parameters": {"optimised": 732}, "kept_epoch": 3, "epochs": 9, "stopped": "12 hours"}
+    manifest = {"stages": {"train": stage}, "training": training, "parameters": {"bn_mode": bn_mode}}
+    evaluation = {"figures": {"accuracy": {"value": 0.7}}}
+    others = pd.DataFrame([{"model": "random", "accuracy": 0.5}])
+    table = baselines.with_s2p(others, evaluation, manifest, pd.DataFrame({"seconds": [2.0, 10.0]}))
+    assert table["model"].tolist() == ["S2P", "random"]
+    s2p = table.iloc[0]
+    assert (s2p["fit_s"], s2p["energy_kwh"], s2p["energy_source"]) == (10.0, pytest.approx(0.002), "NVML")
+    assert (s2p["parameters_optimised"], s2p["accuracy"]) == (732, 0.7)
+    assert ("the backbone's passes" in s2p["chosen"]) == (bn_mode == "released")

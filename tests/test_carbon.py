@@ -132,22 +132,20 @@ def test_by_factor_the_card_is_first_and_the_highest():
     assert table["factor"].iloc[-1].startswith("codecarbon")
 
 
-def test_the_released_protocol_passes_train_and_val_in_every_epoch():
-    counts = {"train": 18_433, "val": 9_217, "test": 6_912}
-    table = carbon.protocol_costs(0.25, counts, head_s=36, power_w=100, factor_kg_per_kwh=0.2).set_index("protocol")
-    assert table["passes"].to_dict() == {"frozen": 34_562, "released": 117 * 27_650 + 6_912}
-    assert table.loc["frozen", "hours"] == pytest.approx((34_562 * 0.25 + 36) / 3600)
-    assert (table["energy_kwh"] / table["hours"]).tolist() == pytest.approx([0.1, 0.1])
-    assert (table["co2eq_kg"] / table["energy_kwh"]).tolist() == pytest.approx([0.2, 0.2])
-    assert table["times_frozen"].tolist() == pytest.approx([1, (117 * 27_650 + 6_912) / 34_562])
+def test_protocols_cost_their_hours_times_power_and_factor():
+    passes, hours = {"frozen": 30, "released": 2820}, {"frozen": 0.5, "released": 20.0}
+    table = carbon.protocol_costs(passes, hours, power_w=100, factor_kg_per_kwh=0.2).set_index("protocol")
+    assert table["passes"].to_dict() == passes
+    assert table["hours"].to_dict() == hours
+    assert table["energy_kwh"].tolist() == pytest.approx([0.05, 2.0])
+    assert table["co2eq_kg"].tolist() == pytest.approx([0.01, 0.4])
+    assert table["times_frozen"].tolist() == pytest.approx([1, 94])
 
 
-@pytest.mark.parametrize(
-    ("s_per_photo", "counts", "power_w"), [(0, {"train": 1}, 65), (1, {"train": 0}, 65), (1, {"train": 1}, 0)]
-)
-def test_costs_of_nothing_are_refused(s_per_photo, counts, power_w):
+@pytest.mark.parametrize(("passes", "hours", "power_w"), [(0, 1, 65), (1, 0, 65), (1, 1, 0), (1, 1, float("nan"))])
+def test_costs_of_nothing_are_refused(passes, hours, power_w):
     with pytest.raises(ValueError, match="must be positive"):
-        carbon.protocol_costs(s_per_photo, counts, 1, power_w, 0.2)
+        carbon.protocol_costs({"frozen": passes}, {"frozen": hours}, power_w, 0.2)
 
 
 def test_energy_of_1000_photos():
@@ -167,7 +165,8 @@ def test_the_figure_of_the_range_has_a_bar_for_each_input_from_its_low_to_its_hi
 
 
 def test_the_figure_of_the_protocols_shows_both_energies():
-    table = carbon.protocol_costs(0.25, {"train": 20, "val": 10, "test": 5}, 1, 65, 0.2).assign(photos="these")
+    passes, hours = {"frozen": 35, "released": 3545}, {"frozen": 0.1, "released": 9.0}
+    table = carbon.protocol_costs(passes, hours, 65, 0.2).assign(photos="these")
     figure = plots.plot_protocols(table)
     ax = figure.axes[0]
     assert [bar.get_width() for bar in ax.patches] == pytest.approx(table["energy_kwh"].tolist())

@@ -1,3 +1,4 @@
+import json
 from dataclasses import asdict, replace
 
 import numpy as np
@@ -7,7 +8,7 @@ import pytest
 from s2p_lib import carbon, claims, datasets, judges, metrics
 from s2p_lib.baselines import PUBLISHED
 from s2p_lib.config import Settings
-from s2p_lib.judges import CARD_PHOTOS, MLP, SVM, Facts
+from s2p_lib.judges import CARD_PHOTOS, MLPS, SVMS, Facts
 from s2p_lib.open_questions import OPEN_QUESTIONS, questions_of
 from s2p_lib.run_folder import RunFolder
 from s2p_lib.samples import CLASSES
@@ -55,8 +56,6 @@ def facts() -> Facts:
     folds = pd.DataFrame({"fold": ["Fold 0", "Fold 1", "Fold 2"], "train": [18433, 18433, 18434]})
     folds = folds.assign(val=[9217, 9217, 9216], test=6912, same_test=True, val_seen_before=0)
     folds = folds.assign(**{f"private_percent_{split}": value for split, value in percent.items()})
-    history = pd.DataFrame({"val_loss": [0.5, 0.4, *[0.45] * 20], "val_balanced_accuracy": np.linspace(0.7, 0.8, 22)})
-    history["lr"] = judges.learning_rates(history["val_loss"], "min", Settings())
     return Facts(
         dataset="ipd",
         features="photos",
@@ -67,13 +66,13 @@ def facts() -> Facts:
         stopped="learning rate below 1e-05",
         metrics=evaluation(metrics.CARD_CONFUSION),
         released_demo={"not run": 9},
-        history=history,
         spread=spread,
         folds=folds,
         baselines=pd.DataFrame(
-            [baseline(SVM, private_recall=0.8142, public_recall=0.8474, balanced_accuracy=0.8308), baseline(MLP)]
+            [baseline(m, private_recall=0.8142, public_recall=0.8474, balanced_accuracy=0.8308) for m in SVMS]
+            + [baseline(m) for m in MLPS]
         ),
-        comparisons=pd.DataFrame([comparison(SVM, 0.01, 0.04), comparison(MLP, 0.001, 0.01)]),
+        comparisons=pd.DataFrame([comparison(m, 0.01, 0.04) for m in (*SVMS, *MLPS)]),
         slices=pd.DataFrame([slice_row(s.id, "holds") for s in STATEMENTS]),
     )
 
@@ -125,10 +124,23 @@ def test_the_cards_experiment_has_no_deviations(ipd_run):
     assert claims.deviations_of(ipd_run) == {}
 
 
-def test_made_scene_probabilities_are_never_ipd(ipd_run):
-    (ipd_run.dir / datasets.MADE_MARKER).write_text("{}")
+@pytest.mark.parametrize("marker", [datasets.DEMO_MARKER, datasets.MADE_MARKER])
+def test_what_the_kit_made_is_never_ipd(ipd_run, marker):
+    assert ipd_run.warning == ""
+    (ipd_run.dir / marker).write_text("{}")
     assert set(claims.deviations_of(ipd_run)) == {"dataset"}
     assert "made by the kit" in ipd_run.tier
+    assert "not results of the paper" in ipd_run.warning
+
+
+def test_photos_that_privacyalert_lost_are_a_deviation(ipd_run):
+    ipd_run.update_manifest("parameters", {"dataset": "privacyalert"})
+    counts = {("test", "private"): 450, ("test", "public"): 1_350, ("train", "public"): 4_993}
+    rows = pd.DataFrame([row for row, n in counts.items() for _ in range(n)], columns=["split", "label"])
+    ipd_run.write_table("predictions.csv", rows.assign(image="x"))
+    assert claims.deviations_of(ipd_run) == {}
+    ipd_run.write_table("predictions.csv", rows.iloc[:-1].assign(image="x"))
+    assert claims.deviations_of(ipd_run) == {"photos": "6,792, not 6,793"}
 
 
 @pytest.mark.parametrize(
@@ -235,15 +247,32 @@ def test_published_scenes_support_a_figure_but_cannot_refute_it(facts):
     ("low", "high", "verdict"), [(0.001, 0.05, "holds"), (-0.01, 0.05, "consistent"), (-0.05, -0.001, "contradicted")]
 )
 def test_one_model_beats_another_if_the_interval_of_the_difference_says_so(facts, low, high, verdict):
-    compared = pd.DataFrame([comparison(model, low, high) for model in (SVM, MLP)])
+    compared = pd.DataFrame([comparison(model, low, high) for model in (*SVMS, *MLPS)])
     judged = verdicts(replace(facts, comparisons=compared))
     assert judged["svm-over-s2p-balanced_accuracy"] == judged["mlp-over-s2p-ipd-private_recall"] == verdict
     assert judged["mlp-over-s2p-privacyalert-private_recall"] == "not tested"
 
 
+@pytest.mark.parametrize(
+    ("chosen", "better", "verdict"),
+    [("C=1", (0.01, 0.05), "holds"), ("C=1", (-0.01, 0.05), "consistent"), ("no grid", (0.01, 0.05), "not tested")],
+)
+def test_one_version_of_three_is_enough_as_the_text_names_none(facts, chosen, better, verdict):
+    """Two SVMs do worse than S2P; the third decides, and leaves it open where it is not the paper's."""
+    compared = [comparison(model, -0.05, -0.01) for model in SVMS[:2]] + [comparison(SVMS[2], *better)]
+    compared += [comparison(model, 0.01, 0.04) for model in MLPS]
+    fitted = facts.baselines.assign(chosen=np.where(facts.baselines["model"] == SVMS[2], chosen, "C=1"))
+    judged = claims.judge_claims(replace(facts, comparisons=pd.DataFrame(compared), baselines=fitted))
+    row = judged.set_index("id").loc["svm-over-s2p-private_recall"]
+    assert row["verdict"] == verdict
+    assert row["why"].startswith(SVMS[2])
+    assert row["measured"].startswith("scenes + SVM: -3.00 points; scenes + SVM v1.1: -3.00 points")
+
+
 @pytest.mark.parametrize(("recall", "verdict"), [(0.8142, "holds"), (0.82, "consistent"), (0.7, "contradicted")])
 def test_the_svms_figure_is_held_to_the_published_one(facts, recall, verdict):
-    table = pd.DataFrame([baseline(SVM, private_recall=recall, public_recall=0.85, balanced_accuracy=0.83)])
+    figures = {"private_recall": recall, "public_recall": 0.85, "balanced_accuracy": 0.83}
+    table = pd.DataFrame([baseline(model, **figures) for model in SVMS])
     assert verdicts(replace(facts, baselines=table))["svm-ipd-private_recall"] == verdict
 
 
@@ -257,7 +286,7 @@ def test_an_svm_that_is_not_the_papers_is_not_judged(facts, chosen):
 
 def test_published_scenes_cannot_refute_a_comparison_or_a_statement(facts):
     tier2 = {"features": "published_scenes", "deviations": {"backbone": "published_scenes, not resnet50"}}
-    worse = pd.DataFrame([comparison(SVM, -0.05, -0.01), comparison(MLP, 0.01, 0.05)])
+    worse = pd.DataFrame([comparison(m, -0.05, -0.01) for m in SVMS] + [comparison(m, 0.01, 0.05) for m in MLPS])
     rows = pd.DataFrame([slice_row(s.id, "contradicted") for s in STATEMENTS])
     judged = verdicts(replace(facts, comparisons=worse, slices=rows, **tier2))
     assert judged["svm-over-s2p-balanced_accuracy"] == judged["failure-bathroom"] == "not tested"
@@ -297,15 +326,19 @@ def test_no_fold_of_three_is_the_cards_test_part(facts, monkeypatch):
     assert verdicts(facts)["split-kfold"] == "holds"  # 6,912 is a fifth
 
 
-def test_the_learning_rates_tell_which_measure_was_followed(facts):
+def test_the_recorded_learning_rates_tell_which_measure_was_followed(facts, monkeypatch):
     assert verdicts(facts)["monitored-measure"] == "contradicted"
-    other = judges.learning_rates(facts.history["val_loss"], "min", Settings(patience=3))
-    assert verdicts(replace(facts, history=facts.history.assign(lr=other)))["monitored-measure"] == "not tested"
-    falling = facts.history.assign(val_balanced_accuracy=np.linspace(0.8, 0.7, 22), val_loss=np.linspace(0.5, 0.4, 22))
-    falling["lr"] = judges.learning_rates(falling["val_balanced_accuracy"], "max", Settings())
-    assert verdicts(replace(facts, history=falling))["monitored-measure"] == "holds"
-    short = facts.history.head(5)
-    assert verdicts(replace(facts, history=short))["monitored-measure"] == "not tested"
+    halved = judges.learning_rates(judges.RECORDED["val_balanced_accuracy"], "max", judges.RECORDED_SETTINGS)
+    monkeypatch.setattr(judges, "RECORDED", judges.RECORDED.assign(lr=halved))
+    assert verdicts(facts)["monitored-measure"] == "holds"
+    monkeypatch.setattr(judges, "RECORDED", judges.RECORDED.head(3).assign(lr=0.001))
+    assert verdicts(facts)["monitored-measure"] == "not tested"
+
+
+def test_the_recorded_epochs_are_those_of_the_released_trainer(reference):
+    recorded = pd.DataFrame(json.loads((reference / "frozen_bn.json").read_text())["epochs"])
+    recorded = recorded.rename(columns={"val_ba": "val_balanced_accuracy"})
+    pd.testing.assert_frame_equal(judges.RECORDED, recorded[list(judges.RECORDED)])
 
 
 def test_training_can_end_from_epoch_78_on(facts, monkeypatch):

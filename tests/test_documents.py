@@ -10,9 +10,8 @@ from rocrate.rocrate import ROCrate
 from s2p_lib import documents
 from s2p_lib.config import Settings
 from s2p_lib.metrics import evaluate
-from s2p_lib.report import DEMO_WARNING
 from s2p_lib.run import NOTEBOOKS
-from s2p_lib.run_folder import ROOT, RunFolder
+from s2p_lib.run_folder import DEMO_WARNING, ROOT, RunFolder
 
 HOSTILE = "<b>x</b> | `y` [z](http://a) *w*\n# v"
 LABELS = ["private"] * 4 + ["public"] * 8

@@ -1,3 +1,4 @@
+from pathlib import Path
 from types import SimpleNamespace
 
 import pandas as pd
@@ -8,6 +9,7 @@ from torch import nn
 from s2p_lib import carbon, datasets, demo, estimate, samples
 from s2p_lib import model as s2p
 from s2p_lib import run as runs
+from s2p_lib.config import Settings
 
 
 class Counting(nn.Module):
@@ -28,8 +30,9 @@ def photos_of(tree) -> list:
 
 def test_photos_are_timed_with_a_first_batch_before_that_is_not_counted(tree):
     backbone = Counting()
-    seconds = estimate.time_photos(photos_of(tree), s2p.photo_transform(32), backbone, "cpu", n=5)
-    assert seconds > 0
+    times = estimate.time_photos(photos_of(tree), s2p.photo_transform(32), backbone, "cpu", n=5)
+    assert min(times) > 0
+    assert times.n == 5
     assert backbone.batches[0] == 1
     assert set(backbone.batches[1:]) == {5}
 
@@ -51,9 +54,11 @@ def test_nothing_to_time_is_an_error_with_examples(tree):
 
 @pytest.fixture
 def quick(monkeypatch):
-    """Fixed times instead of timed ones: 1 ms a photo to decode, 2 to resize, 4 for the backbone; 1 and 3 ms a fit."""
-    monkeypatch.setattr(estimate, "_time_photos", lambda *_: estimate._PhotoTimes(0.001, 0.002, 0.004, 8))
-    monkeypatch.setattr(estimate, "_time_head", lambda _: 0.001)
+    """Fixed times instead of timed ones: 1 ms a photo to decode, 2 to resize, 4 for the backbone; 1 ms for all epochs
+    of a head, 3 for an SVM.
+    """
+    monkeypatch.setattr(estimate, "time_photos", lambda *_, **__: estimate.PhotoTimes(0.001, 0.002, 0.004, 8))
+    monkeypatch.setattr(estimate, "_time_head", lambda _: 0.001 / estimate.EPOCHS)
     monkeypatch.setattr(estimate, "_time_svm", lambda: 0.003)
 
 
@@ -75,6 +80,8 @@ def test_the_estimate_is_the_times_multiplied_by_the_passes(tree, quick):
     assert table.loc["baselines", "time_s"] == pytest.approx(3 * 91 * svm_s + 2 * 4 * head_s)
     few = table_of(tree, baselines="quick")
     assert few.loc["baselines", "time_s"] == pytest.approx(3 * svm_s + 2 * 4 * head_s)
+    short = table_of(tree, max_epochs=30)
+    assert short.loc["train and spread over seeds", "time_s"] == pytest.approx(head_s * 30 / 120 * (1 + 20 / 10))
 
 
 def test_the_total_is_the_sum_and_the_energy_is_time_x_declared_power(tree, quick):
@@ -96,6 +103,92 @@ def test_the_released_mode_costs_a_pass_an_epoch_and_adapted_one_more_over_train
     passes = (counts["train"] + 12) + (120 * fitted_on + 12) + 12  # adapted, released, frozen in the other precision
     assert compared.loc["compare BatchNorm modes", "photos"] == passes
     assert "compare BatchNorm modes" not in table_of(tree).index
+
+
+def test_released_loads_photos_that_fit_into_memory_once_and_others_in_each_epoch(tree, quick, monkeypatch):
+    n = datasets.read("ipd", tree.dir).samples["split"].value_counts()
+    backbone_s = 0.004 * (5 * (n["train"] + n["val"]) + 12)  # 5 epochs, and all 12 once more
+    given = {"bn_mode": "released", "max_epochs": 5, "image_size": 64}
+    loaded = n["train"] + n["val"] + 12
+    seconds = table_of(tree, **given).loc["scene logits", "time_s"]
+    assert seconds == pytest.approx(backbone_s + loaded * 0.003 / 2)  # two workers
+    monkeypatch.setattr(estimate.batchnorm, "MEMORY_FOR_PHOTOS", 2 * 3 * 64 * 64 * 4)  # two photos of each split
+    loaded += 4 * (n["train"] - 2 + max(0, n["val"] - 2))
+    seconds = table_of(tree, **given).loc["scene logits", "time_s"]
+    assert seconds == pytest.approx(backbone_s + loaded * 0.003 / 2)
+    # max_hours ends the training, not the pass over all photos after it.
+    cut = table_of(tree, **given, max_hours=1e-9).loc["scene logits", "time_s"]
+    assert cut == pytest.approx(12 * (0.003 / 2 + 0.004), rel=1e-3)
+
+
+def run_of(batch_size: int = 100, from_photos: bool = True) -> SimpleNamespace:
+    """What ``cost_of_protocols`` asks of a run: 30 photos of train, 10 of val, 5 of test; two workers."""
+    split = ["train"] * 30 + ["val"] * 10 + ["test"] * 5
+    return SimpleNamespace(
+        from_photos=from_photos,
+        read_table={"splits.csv": pd.DataFrame({"path": map(str, range(45)), "split": split})}.get,
+        data_dir=Path("photos"),
+        load_trained=lambda: (SimpleNamespace(backbone=Counting()), s2p.photo_transform(64)),
+        backbone="counting",
+        device="cpu",
+        workers=2,
+        parameter={"precision": "float32"}.get,
+        trained_settings=Settings(batch_size=batch_size),
+    )
+
+
+@pytest.fixture
+def no_counter(monkeypatch):
+    monkeypatch.setattr(carbon, "energy_counters", lambda: [])
+
+
+def test_protocols_cost_what_the_estimate_of_a_run_says_of_their_modes(quick, no_counter):
+    table = estimate.cost_of_protocols(run_of(), factor_kg_per_kwh=0.2)
+    assert table.columns.tolist() == estimate.PROTOCOL_COLUMNS
+    assert table["photos"].unique().tolist() == ["this run: counting, 64 pixels", "IPD: resnet50, 448 pixels"]
+    own = table.iloc[:2].set_index("protocol")
+    load_s, backbone_s, head_s = 0.003 / 2, 0.004, 30 * 0.001 * 117 / 120
+    assert own["passes"].to_dict() == {"frozen": 45, "released": 117 * 40 + 45}
+    # 45 small photos stay in memory: loaded for the first epoch, and for the pass at the end.
+    seconds = {"frozen": 45 * (load_s + backbone_s), "released": 85 * load_s + (117 * 40 + 45) * backbone_s}
+    for protocol, expected in seconds.items():
+        assert own.loc[protocol, "hours"] == pytest.approx((expected + head_s) / 3600)
+    assert own["s_per_photo"].tolist() == pytest.approx([load_s + backbone_s] * 2)
+    assert (own["energy_kwh"] / own["hours"]).tolist() == pytest.approx([carbon.DECLARED_POWER_W / 1000] * 2)
+    assert own["kwh_per_1000_photos"].tolist() == pytest.approx([5.5 / 3600 * carbon.DECLARED_POWER_W / 1000] * 2)
+
+
+def test_photos_of_ipd_at_448_pixels_are_loaded_in_each_epoch_but_for_those_that_fit(quick, no_counter):
+    ipd = estimate.cost_of_protocols(run_of(), factor_kg_per_kwh=0.2).iloc[2:].set_index("protocol")
+    n_train, n_val, n_test, fit_in = 18_433, 9_217, 6_912, 415  # a photo takes 2,408,448 of 1e9 bytes
+    n_all = n_train + n_val + n_test
+    assert ipd["passes"].to_dict() == {"frozen": n_all, "released": 117 * (n_train + n_val) + n_all}
+    loaded = 117 * (n_train + n_val) - 116 * 2 * fit_in + n_all
+    head_s = n_train * 0.001 * 117 / 120
+    expected = loaded * 0.003 / 2 + (117 * (n_train + n_val) + n_all) * 0.004 + head_s
+    assert ipd.loc["released", "hours"] == pytest.approx(expected / 3600)
+
+
+def test_protocols_are_timed_with_the_batch_size_that_was_trained_with(quick, no_counter, monkeypatch):
+    asked = []
+    monkeypatch.setattr(estimate, "_time_head", lambda batch_size: asked.append(batch_size) or 0.001)
+    estimate.cost_of_protocols(run_of(batch_size=7), factor_kg_per_kwh=0.2)
+    assert asked == [7]
+
+
+@pytest.mark.parametrize(("counters", "source"), [([], "time x declared 65 W (no counter)"), (["NVML"], "NVML")])
+def test_protocols_name_the_source_of_their_power(quick, monkeypatch, counters, source):
+    monkeypatch.setattr(carbon, "energy_counters", lambda: counters)
+    monkeypatch.setattr(carbon, "_started_tracker", object)
+    monkeypatch.setattr(carbon, "_stopped", lambda tracker: 0.125)
+    table = estimate.cost_of_protocols(run_of(), factor_kg_per_kwh=0.2)
+    assert table["energy_source"].str.contains(source, regex=False).all()
+
+
+def test_protocols_of_a_run_without_photos_have_columns_and_no_row():
+    table = estimate.cost_of_protocols(run_of(from_photos=False), factor_kg_per_kwh=0.2)
+    assert table.empty
+    assert table.columns.tolist() == estimate.PROTOCOL_COLUMNS
 
 
 def test_a_backbone_without_batchnorm_has_no_modes_to_compare(tree, quick):
@@ -128,7 +221,7 @@ def test_a_demo_dataset_that_is_not_there_is_estimated_from_a_few_drawn_photos(t
 
 
 def test_published_scenes_are_timed_on_their_files(scene_tree, monkeypatch):
-    monkeypatch.setattr(estimate, "_time_photos", None)  # no photo may be asked for
+    monkeypatch.setattr(estimate, "time_photos", None)  # no photo may be asked for
     given = {"dataset": "ipd", "data_dir": str(scene_tree), "features": "published_scenes"}
     table = estimate.estimate_run(runs.Parameters(**given)).set_index("stage")
     assert table.loc["check photos", "photos"] == 300
@@ -162,7 +255,7 @@ def test_the_text_has_a_line_for_each_stage_and_readable_units(tree, quick):
 
 def test_the_times_of_the_head_and_the_svm_are_positive_and_threads_are_put_back():
     threads = torch.get_num_threads()
-    assert estimate._time_head(SimpleNamespace(batch_size=100, max_epochs=2)) > 0
+    assert estimate._time_head(100) > 0
     assert estimate._time_svm() > 0
     assert torch.get_num_threads() == threads
 

@@ -73,7 +73,8 @@ def test_the_run_folder_holds_every_file_of_the_contract(executed):
         ("emissions.csv", "stage duration_s energy_kwh co2eq_kg energy_source country factor_kg_per_kwh factor_source"),
         (
             "protocol_costs.csv",
-            "photos s_per_photo kwh_per_1000_photos protocol passes hours energy_kwh co2eq_kg times_frozen",
+            "photos s_per_photo kwh_per_1000_photos protocol passes hours energy_kwh co2eq_kg energy_source "
+            "times_frozen",
         ),
     ],
 )

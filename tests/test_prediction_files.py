@@ -169,7 +169,7 @@ def run_with_test_photos(tmp_path) -> RunFolder:
     """A run on PrivacyAlert whose test split is 40 photos, every fourth private; p_private is right for all but two."""
     run = RunFolder(tmp_path / "run")
     run.dir.mkdir()
-    run.update_manifest("parameters", {"dataset": "privacyalert"})
+    run.update_manifest("parameters", {"dataset": "privacyalert", "data_dir": str(tmp_path / "data")})
     labels = ["private" if i % 4 == 0 else "public" for i in range(41)]
     table = pd.DataFrame({"image": [f"i{i}" for i in range(41)], "split": ["train"] + ["test"] * 40, "label": labels})
     p_private = np.where(table["label"] == "private", 0.9, 0.2)
@@ -195,7 +195,7 @@ def test_the_command_evaluates_a_file_and_compares_it_with_another(run_with_test
     assert re.search(r"private recall +72.44 +90.00", said)
     assert "private recall: +90.00" in said
     assert "right in a.csv only: 9; in b.csv only: 1" in said
-    assert "drawn demo photos" not in said
+    assert "the kit made" not in said
 
 
 def test_the_command_needs_no_run_where_the_labels_are(privacyalert, tmp_path):
@@ -205,7 +205,10 @@ def test_the_command_needs_no_run_where_the_labels_are(privacyalert, tmp_path):
     table = prediction_files.predictions_table(test, p_private)
     prediction_files.released_predictions(table, PUBLIC_IS_0).to_csv(tmp_path / "a.csv", index=False)
     code, said = evaluate(tmp_path / "a.csv", "--dataset", "privacyalert", "--data-dir", privacyalert)
-    assert (code, "100.00" in said) == (0, True)
+    assert (code, "100.00" in said, "the kit made" in said) == (0, True, False)
+    (privacyalert / datasets.MADE_MARKER).write_text("{}")
+    _, said = evaluate(tmp_path / "a.csv", "--dataset", "privacyalert", "--data-dir", privacyalert)
+    assert "photos that the kit made: no figure here is a result of the paper" in said
 
 
 def test_the_command_names_what_is_wrong_with_a_file(run_with_test_photos, tmp_path):

@@ -147,3 +147,9 @@ def test_a_sample_too_small_for_its_groups_is_refused_with_the_number_that_would
     with pytest.raises(ValueError, match=r"max_photos=8 is too few: 9 groups .* need 12 photos"):
         samples.draw_sample(ipd_like(), 8)
     assert len(samples.draw_sample(ipd_like(), 12)) == 12
+
+
+def test_examples_are_few_and_none_is_left_without_words():
+    assert samples.examples(["a", "b", "c", "d"]) == "a, b, c"
+    assert samples.examples(["", "b"]) == "'', b"
+    assert samples.examples([]) == "none"
