@@ -200,6 +200,25 @@ def bench(out: Path) -> None:
 
 
 @main.command()
+@click.argument(
+    "folders", nargs=-1, type=click.Path(exists=True, file_okay=False, path_type=Path), metavar="FOLDERS..."
+)
+@click.option("--clean", is_flag=True, help="Remove damaged files, and unfinished ones of runs that were killed.")
+@click.option("--clean-all", is_flag=True, help="Remove all: the next run computes every photo again.")
+def cache(folders, clean, clean_all) -> None:
+    """List the caches of scene logits in FOLDERS (by default outputs/*/scene_logits), and what is damaged in them."""
+    from s2p_lib import logit_cache
+
+    folders = folders or sorted(Path("outputs").glob("*/scene_logits"))
+    try:
+        if clean or clean_all:
+            click.echo(logit_cache.cleaned_text(logit_cache.clean_caches(folders, everything=clean_all)) + "\n")
+        click.echo(logit_cache.caches_text(logit_cache.list_caches(folders)))
+    except OSError as error:
+        raise click.ClickException(str(error)) from None
+
+
+@main.command()
 @click.argument("what", nargs=-1, required=True, metavar="WHAT...")
 @click.option("--into", type=click.Path(file_okay=False, path_type=Path), default=Path("data"), show_default=True)
 @click.option(

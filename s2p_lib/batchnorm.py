@@ -18,10 +18,11 @@ import torch
 import torch.fx
 from torch import nn
 
+from s2p_lib.engines import on_device, scenes
+from s2p_lib.file_hashes import photos_sha256
 from s2p_lib.model import S2P, fingerprint
 from s2p_lib.photos import UNREADABLE, ahead, open_photo, problem_of
 from s2p_lib.progress import progress
-from s2p_lib.scene_logits import on_device, photos_sha256, scenes
 
 MEMORY_FOR_PHOTOS = 1_000_000_000  # bytes of a split's resized photos kept between epochs; others are decoded again
 PHOTOS_AHEAD = 32  # decoded while the backbone works on those before

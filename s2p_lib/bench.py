@@ -21,6 +21,7 @@ from s2p_lib import (
     batchnorm,
     datasets,
     demo,
+    engines,
     made_scenes,
     many_heads,
     metrics,
@@ -210,7 +211,7 @@ def _released(data_dir: Path) -> list[dict]:
     table = table[table["split"] == "val"].head(RELEASED_PHOTOS).reset_index(drop=True)  # no damaged photo among them
     torch.manual_seed(0)
     plain = torchvision.models.resnet50(weights=None, num_classes=len(s2p.SCENES)).requires_grad_(False)
-    model = s2p.S2P(scene_logits.on_device(deepcopy(plain), "cpu").eval())
+    model = s2p.S2P(engines.on_device(deepcopy(plain), "cpu").eval())
     loader = torch.utils.data.DataLoader(_PlainPhotos([data_dir / p for p in table["path"]]), RELEASED_BATCH)
     batches = torch.arange(len(table)).split(RELEASED_BATCH)
     part = training.released_part(
@@ -218,7 +219,7 @@ def _released(data_dir: Path) -> list[dict]:
     )
     found = {}
     for backbone in (plain.eval(), model.backbone):  # neither is timed on its first call; in eval mode nothing changes
-        scene_logits.scenes(backbone, torch.zeros(2, 3, 448, 448), "cpu")
+        engines.scenes(backbone, torch.zeros(2, 3, 448, 448), "cpu")
 
     def plain_loop() -> None:
         plain.train()

@@ -21,13 +21,13 @@ from s2p_lib import model as s2p
 from s2p_lib.carbon import CARD_EPOCHS, DECLARED_POWER_W
 from s2p_lib.config import Settings
 from s2p_lib.datasets import IPD_PUBLISHED
+from s2p_lib.engines import on_device, scenes_in_parts
 from s2p_lib.photos import UNREADABLE, open_photo
 from s2p_lib.protocols import BN_MODES
 from s2p_lib.published_scenes import read_scene_file, to_logits
 from s2p_lib.run import NOTEBOOKS, Parameters, check_features
 from s2p_lib.run_folder import ROOT, check_data_dir, default_backbone
 from s2p_lib.samples import CLASSES, N_FOLDS, SPLIT_CODES, TEST_SHARE, draw_sample, examples, fold_column
-from s2p_lib.scene_logits import on_device, scenes_in_parts
 
 N_TIMED = 8  # photos
 N_TIMED_FILES = 32  # published scene files

@@ -17,11 +17,11 @@ from s2p_lib import batchnorm, carbon
 from s2p_lib.baselines import MLP_WIDTHS, PUBLISHED, PUBLISHED_NAMES
 from s2p_lib.config import Settings
 from s2p_lib.datasets import IPD_PUBLISHED
+from s2p_lib.engines import scenes
 from s2p_lib.metrics import CARD_CONFUSION, CARD_PERCENT, bootstrap_intervals, metrics_of_counts
 from s2p_lib.model import S2P, SCENES, count_parameters
 from s2p_lib.predict import RELEASED_DEMO
 from s2p_lib.samples import CLASSES
-from s2p_lib.scene_logits import scenes
 from s2p_lib.slices import CONTRADICTED, DIFFERENCE, HOLDS
 
 CONSISTENT, NOT_TESTED = "consistent", "not tested"

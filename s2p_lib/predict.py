@@ -7,12 +7,13 @@ import numpy as np
 import pandas as pd
 import torch
 
+from s2p_lib.engines import on_device, scenes_in_parts
 from s2p_lib.metrics import CARD_PERCENT
 from s2p_lib.model import NO_BACKBONE, S2P, SCENES, load_checkpoint, log_odds_of_private
 from s2p_lib.photos import UNREADABLE, open_photo, problem_of
 from s2p_lib.run_folder import RunFolder
 from s2p_lib.samples import CLASSES, EXTENSIONS, PUBLIC_IS_0, bare_name, printable
-from s2p_lib.scene_logits import BATCH_SIZE, on_device, scenes_in_parts
+from s2p_lib.scene_logits import BATCH_SIZE
 from s2p_lib.training import predict
 
 WARNING = (

@@ -17,11 +17,11 @@ from torch import nn
 
 from s2p_lib import batchnorm, many_heads, training
 from s2p_lib.config import Settings
+from s2p_lib.engines import on_device, precisions_on, scenes
 from s2p_lib.metrics import card_metrics
 from s2p_lib.model import S2P, write_checkpoint
 from s2p_lib.photos import open_photo
 from s2p_lib.prediction_files import predictions_table
-from s2p_lib.scene_logits import PRECISIONS, on_device, scenes
 
 BN_MODES = ("frozen", "adapted", "released")
 FIGURES = ("balanced_accuracy", "private_recall", "public_recall", "private_precision", "accuracy")  # compared on test
@@ -103,7 +103,7 @@ def _keep(run, model: S2P, trained: training.Trained, checkpoint: Path | None) -
 
 
 def train_all(run, own: Outcome, settings: Settings) -> list[Outcome]:
-    """``own`` and the other protocols: each BatchNorm mode, then the frozen one in the other precision.
+    """``own`` and the other protocols: each BatchNorm mode, then the frozen one in the other precisions of the device.
 
     For a backbone without BatchNorm the modes do not differ, so only the frozen one is left; without any backbone
     (published scene probabilities) there is nothing to compare.
@@ -112,7 +112,7 @@ def train_all(run, own: Outcome, settings: Settings) -> list[Outcome]:
         return [own]
     modes = BN_MODES if len(own.drift) else ("frozen",)
     wanted = [(mode, own.precision) for mode in modes]
-    wanted += [("frozen", precision) for precision in PRECISIONS if precision != own.precision]
+    wanted += [("frozen", precision) for precision in precisions_on(run.device) if precision != own.precision]
     return [
         own if (mode, precision) == (own.bn_mode, own.precision)
         else train_s2p(run, own.samples, settings, mode, precision)

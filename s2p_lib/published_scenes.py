@@ -12,10 +12,12 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from s2p_lib.file_hashes import hash_files
+from s2p_lib.logit_cache import SceneLogitCache
 from s2p_lib.model import SCENES
 from s2p_lib.photos import ahead, problem_of
 from s2p_lib.progress import progress
-from s2p_lib.scene_logits import SceneLogitCache, hash_files, through_cache
+from s2p_lib.scene_logits import through_cache
 
 HEADER = ["scene", "conf"]
 CLIP = 5e-7  # half a unit of the last printed decimal: 0.000000 and 1.000000 are taken to be this far from 0 and 1
@@ -52,7 +54,8 @@ def read_published_scenes(
         if hashes:
             yield hashes, np.stack(logits)
 
-    return through_cache(samples, data_dir, SceneLogitCache(cache_dir, key), parse, workers)
+    files = hash_files([Path(data_dir) / path for path in samples["path"]], workers, cache_dir)
+    return through_cache(samples, data_dir, files, SceneLogitCache(cache_dir, key), parse)
 
 
 def audit_scene_files(
@@ -62,7 +65,7 @@ def audit_scene_files(
     what it shows, no size and no note.
     """
     _, problems = read_published_scenes(samples, data_dir, cache_dir, workers)
-    files = hash_files([Path(data_dir) / path for path in samples["path"]], workers)
+    files = hash_files([Path(data_dir) / path for path in samples["path"]], workers, cache_dir)
     table = pd.DataFrame({"image": samples["image"].to_numpy(), "sha256": [file.sha256 for file in files]})
     table[["phash", "width", "height"]] = pd.NA
     table = table.astype({"phash": "UInt64", "width": "Int64", "height": "Int64"})

@@ -28,7 +28,7 @@ from s2p_lib.photos import file_sha256
 from s2p_lib.run_folder import ROOT, RunFolder, check_data_dir, default_backbone
 from s2p_lib.samples import check_samples, draw_sample
 
-OF_BACKBONE = ("backbone", "weights", "image_size", "bn_mode", "precision")  # parameters
+OF_BACKBONE = ("backbone", "weights", "image_size", "bn_mode", "precision", "engine")  # parameters
 MADE_BY = "s2p_lib"  # marks a manifest.json as ours
 
 
@@ -64,7 +64,12 @@ class Parameters(BaseModel):
     bn_mode: Literal["frozen", "released", "adapted"] = Field(
         "frozen", description="BatchNorm: frozen (as the card says), released (as its code does) or adapted (once)"
     )
-    precision: Literal["float32", "bfloat16"] = Field("float32", description="of the backbone; released: float32")
+    precision: Literal["float32", "tf32", "bfloat16"] = Field(
+        "float32", description="of the backbone; released: float32; tf32 is for cuda"
+    )
+    engine: Literal["auto", "torch", "openvino"] = Field(
+        "auto", description="of the frozen backbone: torch, openvino (an extra, for the CPU) or auto (what is faster)"
+    )
     seed: int = Field(789, ge=0, description="of the head's first weights and the order of the batches")
     batch_size: int = Field(100, ge=1, description="photos in a training batch of the head")
     lr: float = Field(0.001, gt=0, description="first learning rate")
@@ -155,6 +160,7 @@ NOTEBOOKS = {
             "image_size",
             "bn_mode",
             "precision",
+            "engine",
             "seed",
             "batch_size",
             "lr",
@@ -340,7 +346,16 @@ class Run(RunFolder):
         if self.from_photos:
             precision = precision or self.parameter("precision")
             logits, unreadable = extract_scene_logits(
-                samples, self.data_dir, model, transform, cache, self.device, workers=self.workers, precision=precision
+                samples,
+                self.data_dir,
+                model,
+                transform,
+                cache,
+                self.device,
+                workers=self.workers,
+                precision=precision,
+                engine=self.parameter("engine"),
+                tell=lambda done: self.update_manifest("scene_logits", {f"{self.notebook} {precision}": done}),
             )
         else:
             logits, unreadable = read_published_scenes(samples, self.data_dir, cache, self.workers)

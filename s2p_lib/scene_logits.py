@@ -1,75 +1,28 @@
-"""Photos -> scene logits [N, 365], computed once and kept.
+"""Photos -> scene logits [N, 365], computed once by one of the ``engines`` and kept in a ``logit_cache``."""
 
-The cache holds one file per shard of photos: safetensors with ``photo_sha256`` [n, 32] uint8 and
-``scene_logits`` [n, 365] float32. A shard's name is the sha256 of its bytes and its folder is named after the
-backbone and transform, so a stale or damaged shard can never be mistaken for a good one.
-"""
-
-import hashlib
 import itertools
-import os
+import time
+from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
-import safetensors.numpy
 import torch
 
-from s2p_lib.model import S2P, SCENES, fingerprint
-from s2p_lib.photos import UNREADABLE, ahead, file_sha256, open_photo, problem_of
+from s2p_lib import engines
+from s2p_lib.file_hashes import HashedFile, hash_files
+from s2p_lib.logit_cache import SceneLogitCache, ShardGone
+from s2p_lib.model import S2P, SCENES, fingerprint, image_size_of
+from s2p_lib.photos import UNREADABLE, ahead, open_photo, problem_of
 from s2p_lib.progress import progress
 from s2p_lib.samples import PROBLEM_COLUMNS
 
-PRECISIONS = ("float32", "bfloat16")  # of the backbone's arithmetic; released: float32
-BATCH_SIZE = 16  # of the pass through the backbone only: in eval mode it does not change what a photo gets
+BATCH_SIZE = 32  # of the pass through the backbone only: in eval mode it does not change what a photo gets
 PHOTOS_PER_SHARD = 512  # a killed run loses at most this many photos' work
 
-
-class SceneLogitCache:
-    """Scene logits of one backbone and transform in ``folder``, found by the sha256 of a photo's file."""
-
-    def __init__(self, folder: str | Path, key: str):
-        self.folder = Path(folder) / key[:16]
-        self.folder.mkdir(parents=True, exist_ok=True)
-        self.damaged = []
-        self._place = {}  # photo sha256 -> (shard, row)
-        for shard in sorted(self.folder.glob("*.safetensors")):
-            self._index(shard)
-
-    def __contains__(self, sha256: str) -> bool:
-        return sha256 in self._place
-
-    def add(self, hashes: list[str], logits: np.ndarray) -> None:
-        """Append one shard; it appears under its name only when complete."""
-        digests = np.array([list(bytes.fromhex(h)) for h in hashes], dtype=np.uint8)
-        content = safetensors.numpy.save({"photo_sha256": digests, "scene_logits": logits.astype(np.float32)})
-        shard = self.folder / f"{hashlib.sha256(content).hexdigest()}.safetensors"
-        part = shard.with_suffix(f".{os.getpid()}.part")
-        part.write_bytes(content)
-        os.replace(part, shard)
-        self._remember(shard, hashes)
-
-    def read(self, hashes: list[str]) -> np.ndarray:
-        """[N, 365] float32 in the order of ``hashes``; KeyError for a photo that is not in the cache."""
-        logits = np.empty((len(hashes), len(SCENES)), dtype=np.float32)
-        wanted = pd.DataFrame([self._place[h] for h in hashes], columns=["shard", "row"])
-        for shard, rows in wanted.groupby("shard"):
-            logits[rows.index] = safetensors.numpy.load_file(shard)["scene_logits"][rows["row"]]
-        return logits
-
-    def _index(self, shard: Path) -> None:
-        if file_sha256(shard) != shard.stem:
-            self.damaged.append(shard.name)
-            shard.unlink()  # its photos are computed again
-            return
-        digests = safetensors.numpy.load_file(shard)["photo_sha256"]
-        self._remember(shard, [row.tobytes().hex() for row in digests])
-
-    def _remember(self, shard: Path, hashes: list[str]) -> None:
-        self._place |= {sha256: (shard, row) for row, sha256 in enumerate(hashes)}
+Compute = Callable[[dict[str, Path], dict[str, str]], Iterator[tuple[list[str], np.ndarray]]]
 
 
 def extract_scene_logits(
@@ -82,44 +35,79 @@ def extract_scene_logits(
     batch_size: int = BATCH_SIZE,
     workers: int = 1,
     precision: str = "float32",
+    engine: str = "auto",
+    tell: Callable[[dict], None] | None = None,
 ) -> tuple[np.ndarray, dict[str, str]]:
     """Scene logits [N, 365] float32 in the order of ``samples``, and the problem of each unreadable photo by name.
 
     Only photos that the cache lacks pass through the backbone, in eval mode. Rows of unreadable photos are NaN.
-    Memory is that of a few batches, whatever the number of photos, and the returned array. ``precision`` is one of
-    ``PRECISIONS``; each has a cache of its own.
+    Memory is that of a few batches, whatever the number of photos, and of what is returned. ``precision`` is one of
+    ``engines.PRECISIONS`` and ``engine`` one of ``engines.ENGINES``; each pair has a cache of its own. ``auto`` stays
+    with the engine that has most of these photos in its cache; between equals it takes OpenVINO if it can run and
+    there is enough to do. ``tell`` gets what was done: engine, precision, device, photos, from_cache, computed,
+    seconds, cache_bytes. CacheNotWritten for a full or read-only disk; FileNotFoundError if ``data_dir`` goes away.
     """
+    started = time.monotonic()
+    names = engines.possible(engine, device, precision)
+    caches = {
+        name: SceneLogitCache(cache_dir, fingerprint(model, transform, engines.numerics(name, precision)))
+        for name in names
+    }
+    photos = _hashed(samples, data_dir, cache_dir, workers)
+    name = _choose(caches, photos, model, transform)
 
     def compute(todo: dict[str, Path], failed: dict[str, str]) -> Iterator[tuple[list[str], np.ndarray]]:
-        return _run_backbone(todo, failed, model, transform, device, batch_size, workers, precision)
+        run = engines.prepare(name, model.backbone, image_size_of(transform), device, precision)
+        return _run_backbone(todo, failed, run, transform, batch_size, workers)
 
-    cache = SceneLogitCache(cache_dir, fingerprint(model, transform, precision))
-    return through_cache(samples, data_dir, cache, compute, workers)
+    n_before = sum(photo.sha256 in caches[name] for photo in photos)
+    logits, problems = through_cache(samples, data_dir, photos, caches[name], compute)
+    done = {"engine": name, "precision": precision, "device": device, "photos": len(samples), "from_cache": n_before}
+    done |= {"computed": len(samples) - n_before - len(problems), "seconds": time.monotonic() - started}
+    done["cache_bytes"] = caches[name].size_bytes
+    print(
+        f"scene logits: {n_before:,} of {len(samples):,} photos from the cache, {done['computed']:,} computed by "
+        f"{name}, {precision}, {device}; the cache holds {done['cache_bytes'] / 1e6:,.1f} MB"
+    )
+    if tell is not None:
+        tell(done)
+    return logits, problems
 
 
 def through_cache(
-    samples: pd.DataFrame, data_dir: str | Path, cache: SceneLogitCache, compute: Callable, workers: int
+    samples: pd.DataFrame, data_dir: str | Path, photos: list[HashedFile], cache: SceneLogitCache, compute: Compute
 ) -> tuple[np.ndarray, dict[str, str]]:
-    """As ``extract_scene_logits``: what the cache lacks is computed and added to it.
+    """As ``extract_scene_logits``: what the cache lacks of ``photos``, one a sample, is computed and added to it.
 
     ``compute(todo, failed)`` takes the paths of files by their sha256, yields (hashes, logits [n, 365]) shard by shard,
     and puts the problems of files that cannot be used into ``failed``.
     """
     if cache.damaged:
-        print(f"{len(cache.damaged)} damaged cache file(s) removed; their photos are computed again")
-    photos = hash_files([Path(data_dir) / path for path in samples["path"]], workers)
+        print(f"{len(cache.damaged)} damaged cache file(s) left out; their photos are computed again")
+        cache.damaged.clear()
     todo = {photo.sha256: photo.path for photo in photos if photo.sha256 and photo.sha256 not in cache}
     failed = {}
-    for hashes, logits in compute(todo, failed):
-        cache.add(hashes, logits)
-    result = np.full((len(samples), len(SCENES)), np.nan, dtype=np.float32)
-    good = [i for i, photo in enumerate(photos) if photo.sha256 in cache]
-    result[good] = cache.read([photos[i].sha256 for i in good])
+    if todo:
+        cache.check_writable()
+        for hashes, logits in compute(todo, failed):
+            cache.add(hashes, logits)
     problems = {
         image: photo.problem or failed[photo.sha256]
         for image, photo in zip(samples["image"], photos)
         if photo.sha256 not in cache
     }
+    if problems and not Path(data_dir).is_dir():
+        raise FileNotFoundError(
+            f"{data_dir} has gone away, with {len(problems):,} of {len(samples):,} photos not read. When it is back, "
+            "give the same command again: what was computed so far is kept"
+        )
+    result = np.full((len(samples), len(SCENES)), np.nan, dtype=np.float32)
+    good = [i for i, photo in enumerate(photos) if photo.sha256 in cache]
+    try:
+        result[good] = cache.read([photos[i].sha256 for i in good])
+    except ShardGone as gone:
+        print(f"{gone}; its photos are computed again")
+        return through_cache(samples, data_dir, photos, cache, compute)
     return result, problems
 
 
@@ -132,108 +120,48 @@ def drop_unreadable(
     return samples[~bad].reset_index(drop=True), logits[~bad.to_numpy()], pd.DataFrame(rows, columns=PROBLEM_COLUMNS)
 
 
-class HashedFile(NamedTuple):
-    path: Path
-    sha256: str | None
-    problem: str | None
+def _hashed(samples: pd.DataFrame, data_dir: str | Path, cache_dir: str | Path, workers: int) -> list[HashedFile]:
+    return hash_files([Path(data_dir) / path for path in samples["path"]], workers, cache_dir)
 
 
-def hash_files(paths: list[Path], workers: int) -> list[HashedFile]:
-    with ThreadPoolExecutor(max(1, workers)) as pool:
-        return list(progress(pool.map(_hash_file, paths), total=len(paths), desc="hashing files", unit="file"))
-
-
-def photos_sha256(paths: list[Path], workers: int) -> str:
-    """Hex sha256 of the contents of all these files in this order; a file that is gone counts as such."""
-    hashes = [photo.sha256 or "gone" for photo in hash_files(paths, workers)]
-    return hashlib.sha256(" ".join(hashes).encode()).hexdigest()
-
-
-def _hash_file(path: Path) -> HashedFile:
-    try:
-        return HashedFile(path, file_sha256(path), None)
-    except OSError as error:
-        return HashedFile(path, None, problem_of(path, error))
+def _choose(caches: dict[str, SceneLogitCache], photos: list[HashedFile], model: S2P, transform) -> str:
+    lacking = {name: len({p.sha256 for p in photos if p.sha256} - set(cache)) for name, cache in caches.items()}
+    least = [name for name, n in lacking.items() if n == min(lacking.values())]
+    if len(least) == 1:
+        return least[0]
+    worth = engines.is_worth_openvino(model.backbone, image_size_of(transform), lacking["openvino"])
+    return "openvino" if worth else "torch"
 
 
 def _run_backbone(
-    todo: dict[str, Path],
-    failed: dict[str, str],
-    model: S2P,
-    transform,
-    device: str,
-    batch_size: int,
-    workers: int,
-    precision: str,
+    todo: dict[str, Path], failed: dict[str, str], run: engines.Engine, transform, batch_size: int, workers: int
 ) -> Iterator[tuple[list[str], np.ndarray]]:
     """Yield (hashes, logits [n, 365]) shard by shard; photos that cannot be read go to ``failed``."""
-    backbone = on_device(model.backbone, device).eval()
-    hashes, logits = [], []
+    hashes, logits, under_way = [], [], deque()  # under_way: the hashes of each batch that the engine has taken
     with (
         ThreadPoolExecutor(max(1, workers)) as pool,
-        progress(total=len(todo), desc="scene logits", unit="photo", disable=not todo) as bar,
+        progress(total=len(todo), desc="scene logits", unit="photo") as bar,
     ):
         loaded = ahead(pool, lambda item: _load(*item, transform), todo.items(), 2 * batch_size)
-        while batch := list(itertools.islice(loaded, batch_size)):
-            failed |= {sha256: problem for sha256, _, problem in batch if problem}
-            good = [(sha256, tensor) for sha256, tensor, problem in batch if not problem]
-            if good:
-                hashes += [sha256 for sha256, _ in good]
-                photos = torch.stack([tensor for _, tensor in good])
-                logits.append(scenes_in_parts(backbone, photos, device, precision).numpy())
-            bar.update(len(batch))
+
+        def batches() -> Iterator[torch.Tensor]:
+            while batch := list(itertools.islice(loaded, batch_size)):
+                failed.update({sha256: problem for sha256, _, problem in batch if problem})
+                good = [(sha256, tensor) for sha256, tensor, problem in batch if not problem]
+                bar.update(len(batch) - len(good))
+                if good:
+                    under_way.append([sha256 for sha256, _ in good])
+                    yield torch.stack([tensor for _, tensor in good])
+
+        for scenes in run(batches()):
+            hashes += under_way.popleft()
+            logits.append(scenes.numpy())
+            bar.update(len(scenes))
             if len(hashes) >= PHOTOS_PER_SHARD:
                 yield hashes, np.concatenate(logits)
                 hashes, logits = [], []
     if hashes:
         yield hashes, np.concatenate(logits)
-
-
-def on_device(backbone: torch.nn.Module, device: str) -> torch.nn.Module:
-    """The backbone on its device, channels last: faster convolutions (see ``s2p bench``), the same figures to 1e-5."""
-    return backbone.to(device, memory_format=torch.channels_last)
-
-
-def scenes(backbone: torch.nn.Module, photos: torch.Tensor, device: str, precision: str = "float32") -> torch.Tensor:
-    """[B, 3, H, W] -> [B, 365] float32 on the CPU, without a graph; on a GPU with deterministic kernels, as released.
-
-    RuntimeError that names a batch size to try if memory runs out.
-    """
-    exact = torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True, allow_tf32=False)
-    mixed = torch.autocast(device, torch.bfloat16, enabled=precision == "bfloat16")
-    try:
-        if device == "cuda":
-            photos = photos.pin_memory()
-        with torch.inference_mode(), exact, mixed:
-            photos = photos.to(device, memory_format=torch.channels_last, non_blocking=True)
-            return backbone(photos).float().cpu()
-    except RuntimeError as error:
-        if not _is_out_of_memory(error):
-            raise
-        smaller = f"batch_size={len(photos) // 2} or " if len(photos) > 1 else ""
-        raise OutOfMemory(
-            f"out of memory on {device} with {len(photos)} photo(s) of {tuple(photos.shape[2:])} pixels in a batch. "
-            f"Try {smaller}a smaller image_size. With bn_mode=released or adapted another batch size gives other "
-            "BatchNorm statistics, so it is another experiment."
-        ) from None
-
-
-class OutOfMemory(RuntimeError):
-    """A batch of photos did not fit into the device's memory; the message names a batch size to try."""
-
-
-def _is_out_of_memory(error: RuntimeError) -> bool:
-    return isinstance(error, torch.OutOfMemoryError) or "DefaultCPUAllocator: can't allocate" in str(error)
-
-
-def scenes_in_parts(backbone, photos: torch.Tensor, device: str, precision: str) -> torch.Tensor:
-    """As ``scenes``, for a backbone in eval mode: there the batch may be halved until it fits into memory."""
-    try:
-        return scenes(backbone, photos, device, precision)
-    except OutOfMemory:
-        if len(photos) == 1:
-            raise
-    return torch.cat([scenes_in_parts(backbone, half, device, precision) for half in photos.chunk(2)])
 
 
 def _load(sha256: str, path: Path, transform) -> tuple[str, torch.Tensor | None, str | None]:

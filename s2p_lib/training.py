@@ -23,11 +23,11 @@ from torch.optim.lr_scheduler import CyclicLR, LRScheduler, ReduceLROnPlateau
 
 from s2p_lib import batchnorm
 from s2p_lib.config import NOT_ADAM, Settings
+from s2p_lib.engines import scenes, scenes_in_parts
 from s2p_lib.metrics import MEASURES, measures_of_counts
 from s2p_lib.model import S2P, fingerprint, read_torch_file, write_torch_file
 from s2p_lib.progress import progress
 from s2p_lib.samples import CLASSES, SPLITS
-from s2p_lib.scene_logits import scenes, scenes_in_parts
 
 CARD = Settings()
 INTERRUPTED = "interrupted"  # first word of the reason to stop after Ctrl-C

@@ -9,7 +9,7 @@ from torch import nn
 from s2p_lib import batchnorm, datasets
 from s2p_lib import model as s2p
 from s2p_lib.batchnorm import PhotoBatches
-from s2p_lib.scene_logits import on_device, scenes
+from s2p_lib.engines import on_device, scenes
 
 
 @pytest.fixture

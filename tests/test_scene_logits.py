@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import torch
 
-from s2p_lib import datasets, photos
+from s2p_lib import datasets, engines, photos
 from s2p_lib import model as s2p
 from s2p_lib import scene_logits as engine
 
@@ -196,10 +196,10 @@ def test_a_batch_that_does_not_fit_is_halved_as_it_changes_nothing(tree, demo_mo
 
 def test_out_of_memory_names_the_batch_size_to_try(demo_model):
     photos = torch.zeros(10, 3, 64, 64)
-    with pytest.raises(engine.OutOfMemory, match=r"on cpu with 10 photo\(s\) of \(64, 64\).*batch_size=5"):
-        engine.scenes(Small(demo_model[0].backbone).eval(), photos, "cpu")
+    with pytest.raises(engines.OutOfMemory, match=r"on cpu with 10 photo\(s\) of \(64, 64\).*batch_size=5"):
+        engines.scenes(Small(demo_model[0].backbone).eval(), photos, "cpu")
 
 
 def test_another_error_of_the_network_is_not_taken_for_a_lack_of_memory(demo_model):
     with pytest.raises(RuntimeError, match="channels"):
-        engine.scenes(demo_model[0].backbone, torch.zeros(1, 4, 64, 64), "cpu")
+        engines.scenes(demo_model[0].backbone, torch.zeros(1, 4, 64, 64), "cpu")

@@ -1,0 +1,137 @@
+import importlib.util
+
+import pytest
+import torch
+import torchvision
+
+from s2p_lib import engines
+from s2p_lib import model as s2p
+
+
+@pytest.fixture(scope="module")
+def network():
+    """A ResNet with the statistics and weights of BatchNorm away from their first values, as after training."""
+    torch.manual_seed(0)
+    net = torchvision.models.resnet18(num_classes=365)
+    with torch.no_grad():
+        for layer in net.modules():
+            if isinstance(layer, torch.nn.BatchNorm2d):
+                layer.weight.uniform_(0.4, 1.2)
+                layer.bias.uniform_(-0.3, 0.3)
+        for _ in range(30):
+            net(torch.randn(8, 3, 64, 64))
+    return net.eval().requires_grad_(False)
+
+
+@pytest.fixture(scope="module")
+def batches():
+    generator = torch.Generator().manual_seed(1)
+    return [torch.randn(n, 3, 64, 64, generator=generator) for n in (5, 1, 7)]
+
+
+def plain(network, batches) -> torch.Tensor:
+    with torch.inference_mode():
+        return network(torch.cat(batches))
+
+
+needs_openvino = pytest.mark.skipif(
+    importlib.util.find_spec("openvino") is None, reason="openvino is not installed: pip install .[openvino]"
+)
+
+
+@pytest.mark.parametrize("name", ["torch", pytest.param("openvino", marks=needs_openvino)])
+def test_every_engine_gives_the_logits_of_the_plain_network_in_order(network, batches, name):
+    run = engines.prepare(name, network, 64, "cpu", "float32")
+    found = list(run(iter(batches)))
+    assert [len(logits) for logits in found] == [5, 1, 7]
+    # 1e-3 is what the kit promises; float32 sums in another order and folded weights give about 1e-5
+    torch.testing.assert_close(torch.cat(found), plain(network, batches), atol=1e-4, rtol=1e-4)
+
+
+@needs_openvino
+def test_in_openvino_a_photo_s_logits_do_not_depend_on_its_neighbours(network, batches):
+    run = engines.prepare("openvino", network, 64, "cpu", "float32")
+    together = next(iter(run(iter([batches[2]]))))
+    turned = next(iter(run(iter([batches[2].flip(0)]))))
+    assert torch.equal(together, turned.flip(0))
+
+
+def test_the_way_of_a_gpu_gives_the_same_in_order(network, batches, monkeypatch):
+    monkeypatch.setattr(engines, "IN_FLIGHT", 2)
+    found = torch.cat(list(engines._in_flight(network, iter(batches), "cpu", "float32")))
+    torch.testing.assert_close(found, plain(network, batches), atol=1e-4, rtol=1e-4)
+
+
+def test_on_a_gpu_batches_are_taken_before_the_first_is_ready(network, batches):
+    taken = []
+    results = engines._in_flight(network, (taken.append(1) or b for b in [*batches, *batches]), "cpu", "float32")
+    next(results)
+    assert len(taken) == engines.IN_FLIGHT
+
+
+class Small(torch.nn.Module):
+    """A device whose memory holds three photos."""
+
+    def __init__(self, net):
+        super().__init__()
+        self.net = net
+
+    def forward(self, x):
+        if len(x) > 3:
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 MiB.")
+        return self.net(x)
+
+
+def test_a_batch_that_does_not_fit_among_others_keeps_its_place(network, batches):
+    found = torch.cat(list(engines._in_flight(Small(network), iter(batches), "cpu", "float32")))
+    torch.testing.assert_close(found, plain(network, batches), atol=1e-4, rtol=1e-4)
+
+
+def test_folding_leaves_the_backbone_as_it_was_and_no_batchnorm_behind(network):
+    before = {name: tensor.clone() for name, tensor in network.state_dict().items()}
+    folded = engines.fold_batchnorm(network)
+    assert not any(isinstance(layer, torch.nn.BatchNorm2d) for layer in folded.modules())
+    assert all(torch.equal(tensor, before[name]) for name, tensor in network.state_dict().items())
+
+
+def test_a_network_that_cannot_be_traced_is_used_as_it_is(network, batches):
+    awkward = Small(network)  # it asks for the length of its input
+    assert engines.fold_batchnorm(awkward) is awkward
+    found = torch.cat(list(engines.prepare("torch", awkward, 64, "cpu", "float32")(iter(batches[1:2]))))
+    torch.testing.assert_close(found, plain(network, batches[1:2]), atol=1e-4, rtol=1e-4)
+
+
+def test_resnet50_at_448_takes_the_operations_that_are_published_for_it():
+    with torch.device("meta"):
+        resnet = torchvision.models.resnet50(num_classes=365)
+    # 4.09e9 multiply-adds at 224 pixels with 1000 classes, times 4 in area, times 2
+    assert engines.flops_per_photo(resnet, 448) == pytest.approx(2 * 4 * 4.09e9, rel=0.01)
+
+
+def test_openvino_pays_from_some_photos_on_and_later_for_a_small_network():
+    with torch.device("meta"):
+        resnet = torchvision.models.resnet50(num_classes=365)
+    assert not engines.is_worth_openvino(resnet, 448, 100)
+    assert engines.is_worth_openvino(resnet, 448, 200)
+    assert not engines.is_worth_openvino(s2p.load_s2p("demo")[0].backbone, 128, 10_000)
+
+
+def test_what_cannot_run_is_refused_with_what_can(monkeypatch):
+    with pytest.raises(ValueError, match="'onnx' is unknown; allowed: auto, torch, openvino"):
+        engines.possible("onnx", "cpu", "float32")
+    with pytest.raises(ValueError, match="use precision='float32'; or use engine='torch'"):
+        engines.possible("openvino", "cpu", "bfloat16")
+    with pytest.raises(ValueError, match="not on cuda: use device='cpu'"):
+        engines.possible("openvino", "cuda", "float32")
+    with pytest.raises(ValueError, match="'tf32' is not there on cpu; allowed there: float32, bfloat16"):
+        engines.possible("auto", "cpu", "tf32")
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    with pytest.raises(ValueError, match=r"pip install \.\[openvino\]"):
+        engines.possible("openvino", "cpu", "float32")
+    assert engines.possible("auto", "cpu", "float32") == ("torch",)
+
+
+def test_auto_may_take_openvino_only_in_float32_on_a_processor(monkeypatch):
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: object())
+    assert engines.possible("auto", "cpu", "float32") == ("torch", "openvino")
+    assert engines.possible("auto", "cpu", "bfloat16") == engines.possible("auto", "cuda", "tf32") == ("torch",)

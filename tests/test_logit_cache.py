@@ -1,0 +1,309 @@
+"""The cache by itself, and what a crash, a second run, a full or read-only disk do to an extraction."""
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+
+from s2p_lib import datasets, logit_cache
+from s2p_lib import model as s2p
+from s2p_lib import scene_logits as extraction
+from s2p_lib.__main__ import main
+from s2p_lib.logit_cache import CacheNotWritten, SceneLogitCache, ShardGone
+from s2p_lib.run_folder import ROOT
+
+KEY = "0123456789abcdef" * 4
+HASHES = [f"{i:064x}" for i in range(6)]
+LOGITS = np.arange(6 * 365, dtype=np.float32).reshape(6, 365)
+
+
+@pytest.fixture
+def filled(tmp_path) -> Path:
+    """A folder with a cache of two shards: photos 0 to 3, and 4 and 5."""
+    cache = SceneLogitCache(tmp_path / "scene_logits", KEY)
+    cache.add(HASHES[:4], LOGITS[:4])
+    cache.add(HASHES[4:], LOGITS[4:])
+    return tmp_path / "scene_logits"
+
+
+def shards(folder: Path) -> list[Path]:
+    return sorted(folder.glob("*/*.safetensors"), key=lambda shard: shard.stat().st_size)
+
+
+def spoil(shard: Path) -> None:
+    content = bytearray(shard.read_bytes())
+    content[-10] ^= 1
+    shard.write_bytes(content)
+
+
+def age(file: Path) -> None:
+    os.utime(file, (0, 0))
+
+
+def test_two_caches_open_at_once_lose_nothing(tmp_path):
+    mine, other = (SceneLogitCache(tmp_path, KEY) for _ in range(2))
+    mine.add(HASHES[:4], LOGITS[:4])
+    other.add(HASHES[2:], LOGITS[2:])
+    both = SceneLogitCache(tmp_path, KEY)
+    assert np.array_equal(both.read(HASHES[::-1]), LOGITS[::-1])
+
+
+def test_the_same_shard_written_twice_is_one_file(tmp_path):
+    for cache in (SceneLogitCache(tmp_path, KEY), SceneLogitCache(tmp_path, KEY)):
+        cache.add(HASHES, LOGITS)
+    assert len(shards(tmp_path)) == 1
+
+
+def test_a_shard_that_another_process_removes_is_said_and_forgotten(filled):
+    cache = SceneLogitCache(filled, KEY)
+    shards(filled)[-1].unlink()
+    with pytest.raises(ShardGone, match="removed or damaged while it was in use"):
+        cache.read(HASHES)
+    assert [h in cache for h in HASHES] == [False] * 4 + [True] * 2
+
+
+def test_nothing_is_written_where_nothing_is_added(tmp_path):
+    SceneLogitCache(tmp_path / "scene_logits", KEY)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_old_unfinished_files_go_and_young_ones_stay(filled):
+    cache = SceneLogitCache(filled, KEY)
+    old, young = cache.folder / "a.1.part", cache.folder / "b.2.part"
+    old.touch()
+    young.touch()
+    age(old)
+    cache.check_writable()
+    assert (old.exists(), young.exists()) == (False, True)
+
+
+def test_the_list_counts_and_changes_nothing(filled):
+    spoil(shards(filled)[0])
+    (filled / KEY[:16] / "x.part").touch()
+    (filled / "adapted-0123-4567.safetensors").write_bytes(b"of another kind")
+    before = {path: path.stat().st_mtime_ns for path in filled.rglob("*")}
+    (row,) = logit_cache.list_caches([filled]).to_dict("records")
+    size = sum(shard.stat().st_size for shard in shards(filled))
+    assert row == {"folder": str(filled), "cache": KEY[:16], "shards": 2, "photos": 4, "bytes": size} | {
+        "damaged": 1,
+        "unfinished": 1,
+    }
+    assert {path: path.stat().st_mtime_ns for path in filled.rglob("*")} == before
+
+
+def test_the_command_lists_and_cleans_and_says_what_it_removed(filled):
+    spoiled, whole = shards(filled)
+    spoil(spoiled)
+    part, other = filled / KEY[:16] / "x.part", filled / "adapted-0123-4567.safetensors"
+    part.touch()
+    age(part)
+    other.write_bytes(b"of another kind")
+    listed = CliRunner().invoke(main, ["cache", str(filled)])
+    assert listed.exit_code == 0
+    assert "1 cache(s), 4 photos" in listed.output
+    assert spoiled.exists()
+    cleaned = CliRunner().invoke(main, ["cache", "--clean", str(filled)])
+    assert f"removed {spoiled} (damaged" in cleaned.output
+    assert f"removed {part} (unfinished" in cleaned.output
+    assert (spoiled.exists(), part.exists(), whole.exists(), other.exists()) == (False, False, True, True)
+    emptied = CliRunner().invoke(main, ["cache", "--clean-all", str(filled)])
+    assert f"removed {whole} (all" in emptied.output
+    assert "no cache of scene logits" in emptied.output
+    assert list(filled.iterdir()) == [other]
+
+
+def extract(tree, cache, **options):
+    table = datasets.read("ipd", tree.dir).samples
+    return extraction.extract_scene_logits(table, tree.dir, *s2p.load_s2p("demo"), cache, engine="torch", **options)
+
+
+def count_computed(tree, cache) -> int:
+    told = []
+    extract(tree, cache, tell=told.append)
+    return told[0]["computed"]
+
+
+def test_hits_and_size_are_told_and_shown(tree, tmp_path, capsys):
+    extract(tree, tmp_path / "cache")
+    told = []
+    extract(tree, tmp_path / "cache", tell=told.append)
+    (done,) = told
+    size = sum(shard.stat().st_size for shard in shards(tmp_path / "cache"))
+    assert (done["photos"], done["from_cache"], done["computed"], done["cache_bytes"]) == (12, 12, 0, size)
+    assert (done["engine"], done["precision"], done["device"]) == ("torch", "float32", "cpu")
+    assert "12 of 12 photos from the cache, 0 computed by torch, float32, cpu" in capsys.readouterr().out
+
+
+def test_auto_stays_with_the_engine_that_has_the_photos(tree, tmp_path, monkeypatch):
+    monkeypatch.setattr(extraction.engines, "possible", lambda *_: ("torch", "openvino"))
+    extract(tree, tmp_path / "cache")
+    monkeypatch.setattr(extraction.engines, "is_worth_openvino", lambda *_: pytest.fail("asked for no reason"))
+    assert count_computed(tree, tmp_path / "cache") == 0
+
+
+def test_photos_of_a_shard_that_goes_away_meanwhile_are_computed_again(tree, tmp_path, monkeypatch, capsys):
+    expected, _ = extract(tree, tmp_path / "cache")
+    read = SceneLogitCache.read
+
+    def clean_first(cache, hashes):
+        if shards(tmp_path / "cache") and not clean_first.done:
+            clean_first.done = True
+            shards(tmp_path / "cache")[0].unlink()
+        return read(cache, hashes)
+
+    clean_first.done = False
+    monkeypatch.setattr(SceneLogitCache, "read", clean_first)
+    found, _ = extract(tree, tmp_path / "cache")
+    assert np.array_equal(found, expected)
+    assert "its photos are computed again" in capsys.readouterr().out
+
+
+def test_a_data_folder_that_goes_away_ends_the_run_and_keeps_what_is_done(tree, tmp_path, monkeypatch):
+    monkeypatch.setattr(extraction, "PHOTOS_PER_SHARD", 4)
+    away, add = tree.dir.with_name("away"), SceneLogitCache.add
+
+    def add_and_lose_the_photos(cache, *shard):
+        add(cache, *shard)
+        if tree.dir.exists():
+            tree.dir.rename(away)
+
+    monkeypatch.setattr(SceneLogitCache, "add", add_and_lose_the_photos)
+    table = datasets.read("ipd", tree.dir).samples
+    model, transform = s2p.load_s2p("demo")
+    job = (table, tree.dir, model, transform, tmp_path / "cache", "cpu", 2)
+    with pytest.raises(FileNotFoundError, match=r"has gone away.*what was computed so far is kept"):
+        extraction.extract_scene_logits(*job)
+    kept = logit_cache.list_caches([tmp_path / "cache"])["photos"].sum()
+    away.rename(tree.dir)
+    assert kept >= 4
+    assert count_computed(tree, tmp_path / "cache") == 12 - kept
+
+
+# In a process of its own: extraction of a tree in shards of two photos, which says so at each shard and then waits
+# until it is told to go on.
+CHILD = """
+import sys
+from s2p_lib import datasets, logit_cache, model, scene_logits
+data_dir, cache_dir = sys.argv[1:]
+scene_logits.PHOTOS_PER_SHARD = 2
+add = logit_cache.SceneLogitCache.add
+def add_and_wait(cache, *shard):
+    add(cache, *shard)
+    print("shard", flush=True)
+    sys.stdin.readline()
+logit_cache.SceneLogitCache.add = add_and_wait
+table = datasets.read("ipd", data_dir).samples
+scene_logits.extract_scene_logits(table, data_dir, *model.load_s2p("demo"), cache_dir, batch_size=2, engine="torch")
+"""
+
+
+class Child:
+    def __init__(self, tree, cache: Path):
+        command = [sys.executable, "-c", CHILD, str(tree.dir), str(cache)]
+        pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.DEVNULL, "text": True}
+        self.process = subprocess.Popen(command, env=os.environ | {"PYTHONPATH": str(ROOT)}, **pipes)
+
+    def wait_for_a_shard(self) -> None:
+        assert self.process.stdout.readline() == "shard\n"  # it is empty if the child has died
+
+    def go_on(self) -> None:
+        self.process.stdin.write("\n")
+        self.process.stdin.flush()
+
+
+@pytest.fixture
+def child(tree, tmp_path):
+    started = Child(tree, tmp_path / "cache")
+    with started.process:
+        yield started
+        started.process.kill()
+
+
+def test_a_killed_run_loses_at_most_one_shard_and_goes_on(tree, child, tmp_path):
+    child.wait_for_a_shard()
+    child.go_on()
+    child.wait_for_a_shard()
+    child.process.kill()  # kill -9
+    assert child.process.wait() == -signal.SIGKILL
+    assert logit_cache.list_caches([tmp_path / "cache"])["photos"].sum() == 4
+    assert count_computed(tree, tmp_path / "cache") == 8
+    found, _ = extract(tree, tmp_path / "cache")
+    np.testing.assert_allclose(found, extract(tree, tmp_path / "whole")[0], atol=1e-4)  # batches of other sizes
+
+
+def test_two_runs_at_once_agree_and_the_cache_stays_whole(tree, child, tmp_path):
+    child.wait_for_a_shard()
+    assert count_computed(tree, tmp_path / "cache") == 10  # while the other is in the middle
+    for _ in range(5):
+        child.go_on()
+        child.wait_for_a_shard()
+    child.go_on()
+    assert child.process.wait() == 0
+    (row,) = logit_cache.list_caches([tmp_path / "cache"]).to_dict("records")
+    assert (row["photos"], row["damaged"], row["unfinished"]) == (12, 0, 0)
+    assert count_computed(tree, tmp_path / "cache") == 0
+
+
+@pytest.fixture
+def disk(tmp_path):
+    """A disk of 32 kB."""
+    if not hasattr(os, "geteuid") or os.geteuid() != 0:
+        pytest.skip("only root may mount a small disk")
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    command = ["mount", "-t", "tmpfs", "-o", "size=32k", "tmpfs", folder]
+    done = subprocess.run(command, capture_output=True, text=True)
+    if done.returncode:
+        pytest.skip(f"a disk cannot be mounted here: {done.stderr.strip()}")
+    yield folder
+    subprocess.run(["umount", folder], check=True)
+
+
+def make_read_only(disk: Path) -> None:
+    subprocess.run(["mount", "-o", "remount,ro", disk], check=True)
+
+
+def test_a_full_disk_is_said_and_what_is_done_is_kept(tree, disk, monkeypatch):
+    monkeypatch.setattr(extraction, "PHOTOS_PER_SHARD", 4)
+    ballast = disk / "ballast"
+    ballast.write_bytes(b"\0" * 16384)  # a shard of 4 photos takes 8 kB, two are too much beside the remembered hashes
+    with pytest.raises(CacheNotWritten, match=r"the disk is full: free some space.*every shard written so far is kept"):
+        extract(tree, disk / "cache", batch_size=4)
+    (row,) = logit_cache.list_caches([disk / "cache"]).to_dict("records")
+    assert (row["damaged"], row["unfinished"]) == (0, 0)
+    assert row["photos"] in (4, 8)
+    ballast.unlink()
+    assert count_computed(tree, disk / "cache") == 12 - row["photos"]
+
+
+def test_a_read_only_cache_serves_what_it_has_and_says_what_to_do_for_more(tree, disk, counting_prepare):
+    expected, _ = extract(tree, disk / "cache")
+    make_read_only(disk)
+    again, _ = extract(tree, disk / "cache")
+    assert np.array_equal(again, expected)
+    tree.photo(3).write_bytes(tree.photo(3).read_bytes() + b"\0")
+    counting_prepare.clear()
+    with pytest.raises(CacheNotWritten, match=r"read-only disk: use a run folder \(--out\) elsewhere"):
+        extract(tree, disk / "cache")
+    assert counting_prepare == []  # before any work, not after the first shard
+
+
+@pytest.fixture
+def counting_prepare(monkeypatch) -> list:
+    """One entry for each engine that was made ready."""
+    made, prepare = [], extraction.engines.prepare
+    monkeypatch.setattr(extraction.engines, "prepare", lambda name, *rest: made.append(name) or prepare(name, *rest))
+    return made
+
+
+def test_a_damaged_shard_on_a_read_only_disk_is_not_used(tree, disk):
+    extract(tree, disk / "cache")
+    spoil(shards(disk / "cache")[0])
+    make_read_only(disk)
+    with pytest.raises(CacheNotWritten, match="read-only disk"):
+        extract(tree, disk / "cache")
