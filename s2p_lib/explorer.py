@@ -17,6 +17,7 @@ import numpy as np
 import pandas as pd
 from IPython.display import display, update_display
 
+from s2p_lib.failures import flip_words, flips
 from s2p_lib.marks import MARKS, Marks, read_salt
 from s2p_lib.plots import COLOURS
 from s2p_lib.samples import examples
@@ -294,8 +295,12 @@ class Explorer(OpenOnClick):
         )
         if self.pictures != "scenes" and not _is_file(self.data_dir / row["path"]):
             facts += "<br>The file of this photo is gone since the run."
-        why = explanation_html(self.explain(row["image"]), margin_private)
-        return f"<div class='s2p-explained'>{facts}<br>{why}</div>"
+        explanation = self.explain(row["image"])
+        why = explanation_html(explanation, margin_private)
+        turned = flips(explanation, margin_private)
+        scenes = f" ({', '.join(turned['scene'])})" if 0 < len(turned) <= N_BARS else ""
+        flip = html.escape(f"{flip_words(turned, margin_private)}{scenes}")
+        return f"<div class='s2p-explained'>{facts}<br>{why}<b>What would flip it.</b> {flip}</div>"
 
     # -- marks
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import pandas as pd
 from markupsafe import Markup
 
-from s2p_lib.failures import flips
+from s2p_lib.failures import flip_words, flips
 from s2p_lib.metrics import CORRECT, FALSE_PRIVATE, MISSED_PRIVATE
 from s2p_lib.pictures import picture
 from s2p_lib.report import jpeg_uri, render_page
@@ -174,17 +174,10 @@ def _explained(row: dict, explanation: pd.DataFrame) -> dict:
 def _flip(explanation: pd.DataFrame, margin_private: float) -> dict:
     """What would turn the decision, in words and as lines; between the first lines and the last, some are left out."""
     table = flips(explanation, margin_private)
-    if not len(table):
-        return {"words": table.attrs["reason"].capitalize() + ".", "scenes": []}
-    other, n = ("public" if margin_private >= 0 else "private"), len(table)
-    them = "this scene" if n == 1 else f"these {n} scenes"
     lines = [f"{row.scene}: the margin becomes {_signed(row.margin_after)}" for row in table.itertuples()]
-    if n > N_SCENES:
-        lines[N_SCENES - 1 : -1] = [f"{n - N_SCENES} more scenes"]
-    return {
-        "words": f"With {them} at the mean photo's level it would be called {other}; no fewer can do it.",
-        "scenes": lines,
-    }
+    if len(table) > N_SCENES:
+        lines[N_SCENES - 1 : -1] = [f"{len(table) - N_SCENES} more scenes"]
+    return {"words": flip_words(table, margin_private), "scenes": lines}
 
 
 def _signed(number: float) -> str:

@@ -124,6 +124,16 @@ def flips(explanation: pd.DataFrame, margin_private: float) -> pd.DataFrame:
     return empty
 
 
+def flip_words(turned: pd.DataFrame, margin_private: float) -> str:
+    """The table of ``flips`` for this ``margin_private`` in a sentence, without its scenes."""
+    if turned.empty:
+        reason = turned.attrs["reason"]
+        return f"{reason[0].upper()}{reason[1:]}."
+    other = "public" if margin_private >= 0 else "private"
+    them = "this scene" if len(turned) == 1 else f"these {len(turned)} scenes"
+    return f"With {them} at the mean photo's level it would be called {other}; no fewer can do it."
+
+
 def scene_weights(head: nn.Linear, mean_logits: np.ndarray) -> pd.DataFrame:
     """What the model makes of each scene, whatever the photo: 365 rows, from most private to most public.
 

@@ -176,6 +176,20 @@ def test_a_vanished_photo_is_told_and_still_explained(make):
     assert "gone since the run" in opened.full.children[0].children[1].value
 
 
+def test_an_opened_photo_says_what_would_flip_it(make, photos):
+    """Scene 0 alone puts 2 towards private: its decision turns without it; that of the public photo does not."""
+    turned = {}
+    for margin, prediction in ((1.5, "private"), (-50.0, "public")):
+        opened = make(photos.head(1).assign(margin=margin, label="private", prediction=prediction, split="test"))
+        opened.buttons[0].click()
+        turned[prediction] = opened.full.children[0].children[1].value
+    assert "With this scene at the mean photo's level it would be called public; no fewer can do it." in (
+        explorer.html.unescape(turned["private"])
+    )
+    assert "(scene 0)" in turned["private"]
+    assert "still be called public" in turned["public"]
+
+
 @pytest.mark.parametrize("n", [0, 1])
 def test_none_or_one_photo_still_renders(make, photos, n):
     opened = make(photos.head(n))
