@@ -1,5 +1,7 @@
 """``s2p bench``: speed and memory on this machine, measured in one run."""
 
+import contextlib
+import io
 import json
 import multiprocessing
 import os
@@ -22,9 +24,12 @@ from s2p_lib import (
     datasets,
     demo,
     engines,
+    explorer,
+    failures,
     made_scenes,
     many_heads,
     metrics,
+    prediction_files,
     published_scenes,
     samples,
     scene_logits,
@@ -41,6 +46,7 @@ MANY_HEADS, MANY_EPOCHS = 100, 5
 RESNET_PHOTOS = 16
 LARGE_PHOTOS, LARGE_SIZE = 40, (2048, 1536)  # about a VISPR photo: 49.7 GB / 22,167 photos
 RELEASED_PHOTOS, RELEASED_BATCH = 48, 24
+EXPLORER_PHOTOS = 6_912  # the card's test photos
 
 
 def run_bench(out: Path) -> str:
@@ -48,7 +54,7 @@ def run_bench(out: Path) -> str:
     out.mkdir(parents=True, exist_ok=True)
     data_dir = ROOT / "outputs" / "demo_dataset"
     rows = [_drawing(), *_reading(data_dir), *_ipd_size(), _intervals(), *_extraction(data_dir)]
-    rows += [_resnet50(data_dir), *_heads(), *_released(data_dir), *_demo_run()]
+    rows += [_resnet50(data_dir), *_heads(), *_released(data_dir), *_explorer(data_dir), *_demo_run()]
     machine = f"{os.cpu_count()} cores, torch {torch.__version__} with {torch.get_num_threads()} threads"
     (out / "bench.json").write_text(json.dumps({"machine": machine, "figures": rows}, indent=1))
     table = pd.DataFrame(rows, columns=["what", "value", "unit"])
@@ -235,6 +241,32 @@ def _released(data_dir: Path) -> list[dict]:
         _row("bn_mode=released, ResNet-50 at 448 pixels", len(table) / ours_s, "photos/s"),
         _row("the same against a plain PyTorch loop", plain_s / ours_s, "times"),
         _row("largest difference of scene logits between the two, of the largest logit", difference, ""),
+    ]
+
+
+def _explorer(data_dir: Path) -> list[dict]:
+    """The explorer of notebook 04 with as many photos as the card tests on, without what the browser takes."""
+    rng = np.random.default_rng(0)
+    shown = datasets.read("ipd", data_dir)[0].sample(EXPLORER_PHOTOS, replace=True, random_state=0)
+    shown = shown.assign(image=[f"photo {i}" for i in range(len(shown))], split="test")
+    logits = rng.normal(size=(len(shown), len(s2p.SCENES))).astype(np.float32)
+    head = s2p.S2P(torch.nn.Identity()).scene_to_privacy_layer.requires_grad_(False)
+    p_private = head(torch.from_numpy(logits)).softmax(dim=1)[:, 0].numpy().astype(float)
+    predicted = prediction_files.predictions_table(shown, p_private).assign(path=shown["path"].to_numpy())
+    predicted, mean = predicted.assign(source=shown["source"].to_numpy()), logits.mean(axis=0)
+    photos = failures.photo_table(predicted, head, logits, mean)
+    explain = failures.explainer(photos["image"], head, logits, mean)
+    changes = [("outcome", metrics.MISSED_PRIVATE), ("label", "private"), ("outcome", explorer.ANY)]
+    # Outside a notebook, what a widget shows is printed.
+    with tempfile.TemporaryDirectory() as folder, contextlib.redirect_stdout(io.StringIO()):
+        opened = explorer.Explorer(photos, data_dir, "photos", explain, Path(folder) / "marks.csv", folder)
+        first_s = _seconds(opened.unfold)
+        changes_s = [_seconds(lambda change=change: setattr(opened.filters[change[0]], "value", change[1]))
+                     for change in changes]  # fmt: skip
+    what = f"explorer of {len(photos):,} photos, without the browser"
+    return [
+        _row(f"{what}: first view, thumbnails made", first_s, "s"),
+        _row(f"{what}: slowest of {len(changes)} filter changes", 1000 * max(changes_s), "ms"),
     ]
 
 

@@ -7,6 +7,7 @@ seen and the photo that is open, and is replaced with each page.
 
 import base64
 import html
+import os
 import secrets
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -17,6 +18,7 @@ import numpy as np
 import pandas as pd
 from IPython.display import display, update_display
 
+from s2p_lib.failures import flip_words, flips, signed
 from s2p_lib.marks import MARKS, Marks, read_salt
 from s2p_lib.plots import COLOURS
 from s2p_lib.samples import examples
@@ -74,7 +76,7 @@ def bars_html(names, values, n: int = N_BARS) -> str:
     names, values = list(names)[:n], [float(value) for value in list(values)[:n]]
     widest = max(map(abs, values), default=0) or 1
     rows = "".join(
-        f"<tr><th scope='row'>{html.escape(str(name))}</th><td>{_bar(value / widest)}</td><td>{value:+.2f}</td></tr>"
+        f"<tr><th scope='row'>{html.escape(str(name))}</th><td>{_bar(value / widest)}</td><td>{signed(value)}</td></tr>"
         for name, value in zip(names, values)
     )
     head = "<tr><th>scene</th><th>towards public | towards private</th><th>log-odds</th></tr>"
@@ -140,7 +142,8 @@ class Explorer(OpenOnClick):
         self.data_dir, self.pictures, self.explain = Path(data_dir), pictures, explain
         self.marks, self.marks_file = Marks(), Path(marks_file)
         self._thumbnails = Thumbnails(thumbnails_dir, pictures)
-        self._shown, self._page, self._chosen = self.photos, 0, None
+        self._shown, self._page = self.photos, 0
+        self._chosen, self._chosen_rule = None, ""
         self._may_export = True
         super().__init__(f"Explore {len(photos):,} photos", self._widgets)
 
@@ -245,7 +248,7 @@ class Explorer(OpenOnClick):
         mark = "" if row.mark == NO_MARK else f"\u2605 {row.mark}\n"
         text = f"{mark}{row.label}, called {row.prediction}\nconfidence {row.confidence:.2f}"
         if self.pictures != "scenes":
-            gone = "" if _is_file(self.data_dir / row.path) else "file is gone: "
+            gone = "" if os.path.isfile(self.data_dir / row.path) else "file is gone: "
             return f"{text}\n{gone}{row.top_scene}"
         scenes = zip(row.top_scenes.split(", "), row.top_scene_p.split(", "))
         return "\n".join([text, *(f"{scene} {p}" for scene, p in scenes)])
@@ -262,10 +265,7 @@ class Explorer(OpenOnClick):
         with ThreadPoolExecutor() as pool:  # Pillow decodes outside the interpreter lock
             jpegs = list(pool.map(lambda path: self._thumbnails.jpeg(self.data_dir / path), rows["path"]))
         rules = [_rule(self._class_of(index), jpeg) for index, jpeg in zip(rows.index, jpegs)]
-        if self._chosen is not None:
-            path = self.data_dir / self.photos["path"][self._chosen]
-            rules.append(_rule(f"{self._styles}-full", photo_jpeg(path, self.pictures, FULL_SIZE)))
-        update_display(_style_bundle("".join(rules)), raw=True, display_id=self._styles)
+        update_display(_style_bundle("".join([*rules, self._chosen_rule])), raw=True, display_id=self._styles)
 
     # -- one photo
 
@@ -280,6 +280,8 @@ class Explorer(OpenOnClick):
         if self.pictures == "scenes":
             self.full.children = [text]
             return
+        jpeg = photo_jpeg(self.data_dir / row["path"], self.pictures, FULL_SIZE)
+        self._chosen_rule = _rule(f"{self._styles}-full", jpeg)  # kept: the photo stays open while pages turn
         self._send_pictures()
         name = html.escape(row["image"], quote=True)
         picture = widgets.HTML(f"<div class='s2p-full {self._styles}-full' role='img' aria-label='{name}'></div>")
@@ -290,12 +292,12 @@ class Explorer(OpenOnClick):
         facts = (
             f"<b>{html.escape(row['image'])}</b><br>{html.escape(str(row['source']))}, {row['split']}. "
             f"Label {row['label']}, called {row['prediction']}: {row['outcome']}.<br>p_private {row['p_private']:.4f}, "
-            f"loss {row['loss']:.2f} nats, margin {row['margin']:+.2f}."
+            f"loss {row['loss']:.2f} nats, margin {signed(row['margin'])}."
         )
-        if self.pictures != "scenes" and not _is_file(self.data_dir / row["path"]):
+        if self.pictures != "scenes" and not os.path.isfile(self.data_dir / row["path"]):
             facts += "<br>The file of this photo is gone since the run."
-        why = explanation_html(self.explain(row["image"]), margin_private)
-        return f"<div class='s2p-explained'>{facts}<br>{why}</div>"
+        explanation = self.explain(row["image"])
+        return f"<div class='s2p-explained'>{facts}<br>{decision_html(explanation, margin_private)}</div>"
 
     # -- marks
 
@@ -324,8 +326,12 @@ class Explorer(OpenOnClick):
         if not self._may_export:
             raise ValueError(f"{self.marks_file.name} holds marks that could not be read; move it away, then export")
         salt = None if self.with_names.value else self._salt()
-        self.marks_file.write_text(self.marks.to_csv(self.photos, salt), encoding="utf-8", newline="")
-        named = "with image names" if self.with_names.value else "with hashes for image names, for this run alone"
+        part = self.marks_file.with_suffix(".part")  # a person made these marks: never half a file in their place
+        part.write_text(self.marks.to_csv(self.photos, salt), encoding="utf-8", newline="")
+        os.replace(part, self.marks_file)
+        named = f"with hashes for image names; {self._salt_file.name} beside it is their key: keep that to yourself"
+        if self.with_names.value:
+            named = "with image names"
         file = f"{self.marks_file.parent.name}/{self.marks_file.name}"
         return f"{file} written, {named}. Marked photos: {len(self.marks):,}."
 
@@ -334,7 +340,11 @@ class Explorer(OpenOnClick):
         marks, unknown = Marks.from_csv(text, self.photos["image"], self._salt() if self._salt_file.is_file() else None)
         self.marks.update(marks)
         self._marks_changed()
-        told = f" Not photos of this run: {len(unknown):,}, such as {examples(unknown)}." if unknown else ""
+        told = (
+            f" Not photos of this run: {len(unknown):,}, such as {examples(unknown)}; their marks are kept."
+            if unknown
+            else ""
+        )
         return f"Marks imported: {len(marks):,}.{told}"
 
     @property
@@ -363,6 +373,14 @@ class Explorer(OpenOnClick):
         return True
 
 
+def decision_html(explanation: pd.DataFrame, margin_private: float) -> str:
+    """Why a photo is called what it is called (``explanation_html``), and what would flip it."""
+    turned = flips(explanation, margin_private)
+    scenes = f" ({', '.join(turned['scene'])})" if 0 < len(turned) <= N_BARS else ""
+    flip = html.escape(f"{flip_words(turned, margin_private)}{scenes}")
+    return f"{explanation_html(explanation, margin_private)}<b>What would flip it.</b> {flip}"
+
+
 def explanation_html(explanation: pd.DataFrame, margin_private: float, n: int = N_BARS) -> str:
     """Bars of the ``n`` scenes that moved a decision most, and the sum over all scenes in words.
 
@@ -371,17 +389,10 @@ def explanation_html(explanation: pd.DataFrame, margin_private: float, n: int = 
     total = explanation["contribution"].sum()
     rest = explanation["contribution"].iloc[n:]
     return (
-        f"Log-odds of private: {margin_private - total:+.2f} for the mean photo, {total:+.2f} from the scenes, in sum "
-        f"{margin_private:+.2f}. The {len(explanation) - len(rest)} scenes that moved it most (the other {len(rest)}: "
-        f"{rest.sum():+.2f}):{bars_html(explanation['scene'], explanation['contribution'], n)}"
+        f"Log-odds of private: {signed(margin_private - total)} for the mean photo, {signed(total)} from the scenes, "
+        f"in sum {signed(margin_private)}. The {len(explanation) - len(rest)} scenes that moved it most (the other "
+        f"{len(rest)}: {signed(rest.sum())}):{bars_html(explanation['scene'], explanation['contribution'], n)}"
     )
-
-
-def _is_file(path: Path) -> bool:
-    try:
-        return path.is_file()
-    except (OSError, ValueError):  # a name that no file can have
-        return False
 
 
 def _rule(name: str, jpeg: bytes) -> str:

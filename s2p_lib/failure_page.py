@@ -6,12 +6,13 @@ import math
 import os.path
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 
 import pandas as pd
 from markupsafe import Markup
 
-from s2p_lib.failures import flips
+from s2p_lib.failures import flip_words, flips, signed
 from s2p_lib.metrics import CORRECT, FALSE_PRIVATE, MISSED_PRIVATE
 from s2p_lib.pictures import picture
 from s2p_lib.report import jpeg_uri, render_page
@@ -37,7 +38,8 @@ def write_failures_page(
     explain: Explain,
     statements: Mapping[str, pd.DataFrame] | None = None,
     max_photos: int = 300,
-    max_bytes: int = 15_000_000,
+    max_bytes: float = 15e6,
+    n_unreadable: int = 0,
 ) -> None:
     """``failures.html``: failed photos, the most confident first, with filters, sorting and an explanation of each.
 
@@ -45,7 +47,7 @@ def write_failures_page(
     it is asked only for those on the page. ``statements`` is ``slices.photos_of_statements`` of the same photos. Up to
     ``max_photos`` are on the page; where failures leave room, correct photos drawn at random join them. If the page
     would be larger than ``max_bytes``, pictures are made smaller, and then photos are left off, correct ones first; the
-    page tells so.
+    page tells so, as it does of ``n_unreadable`` test photos of the run that are not in ``photos``.
 
     The page loads nothing, and no script but its own can run in it: the content policy names that script by its hash.
     ValueError for missing columns, an image twice, statements about other photos, or limits too small to be kept.
@@ -58,8 +60,9 @@ def write_failures_page(
     _check(photos, slices, max_photos)
     chosen = _choose(photos, max_photos)
     explained = [_explained(row, explain(row["image"])) for row in chosen.to_dict("records")]
-    page = _within(run, photos, explained, slices, max_photos, max_bytes)
-    run.write_text("failures.html", page)
+    limits = {"max_photos": max_photos, "max_bytes": max_bytes}
+    draw = partial(_page, run, photos, slices, n_unreadable=n_unreadable, **limits)
+    run.write_text("failures.html", _within(run, explained, draw, max_bytes))
 
 
 def _choose(photos: pd.DataFrame, max_photos: int) -> pd.DataFrame:
@@ -71,29 +74,24 @@ def _choose(photos: pd.DataFrame, max_photos: int) -> pd.DataFrame:
     return pd.concat([failed, sample.sort_values(**order)])
 
 
-def _within(
-    run: RunFolder,
-    photos: pd.DataFrame,
-    explained: list[dict],
-    slices: Slices,
-    max_photos: int,
-    max_bytes: int,
-) -> str:
+def _within(run: RunFolder, explained: list[dict], draw: Callable[[list[dict], int], str], max_bytes: float) -> str:
     """The page with the largest pictures, and then with the most photos, that keep to ``max_bytes``."""
     sizes = SIZES if run.from_photos else SIZES[:1]  # without pictures there is nothing to make smaller
     for size, quality in sizes:
         shown = _with_pictures(run, explained, size, quality)
-        page = _page(run, photos, shown, slices, size, max_photos, max_bytes)
+        page = draw(shown, size)
         n_bytes = len(page.encode())
         if n_bytes <= max_bytes:
             return page
     while shown:
         shown = shown[: min(len(shown) - 1, int(0.97 * len(shown) * max_bytes / n_bytes))]
-        page = _page(run, photos, shown, slices, size, max_photos, max_bytes)
+        page = draw(shown, size)
         n_bytes = len(page.encode())
         if n_bytes <= max_bytes:
             return page
-    raise ValueError(f"max_bytes={max_bytes:,} is too small: the page without any photo has {n_bytes:,} bytes")
+    raise ValueError(
+        f"{max_bytes / 1e6:g} MB is too small: the page without any photo has {n_bytes / 1e6:.3f} MB; allow it more"
+    )
 
 
 def _with_pictures(run: RunFolder, explained: list[dict], size: int, quality: int) -> list[dict]:
@@ -111,11 +109,13 @@ def _with_pictures(run: RunFolder, explained: list[dict], size: int, quality: in
 def _page(
     run: RunFolder,
     photos: pd.DataFrame,
-    shown: list[dict],
     slices: Slices,
+    shown: list[dict],
     size: int,
+    *,
     max_photos: int,
-    max_bytes: int,
+    max_bytes: float,
+    n_unreadable: int,
 ) -> str:
     n_of = photos["outcome"].value_counts().reindex([MISSED_PRIVATE, FALSE_PRIVATE, CORRECT], fill_value=0)
     n_shown = pd.Series([photo["outcome"] for photo in shown], dtype=object).value_counts()
@@ -130,6 +130,7 @@ def _page(
         n_shown=n_shown.reindex(n_of.index, fill_value=0).to_dict(),
         n_failed=int(n_of.sum() - n_of[CORRECT]),
         n_failed_shown=len(shown) - int(n_shown.get(CORRECT, 0)),
+        n_unreadable=n_unreadable,
         n_gone=sum(photo["gone"] for photo in shown),
         statements=list(_options(slices, {photo["image"] for photo in shown})),
         choices={column: sorted({photo[column] for photo in shown}) for column in ("source", "top_scene")},
@@ -174,21 +175,10 @@ def _explained(row: dict, explanation: pd.DataFrame) -> dict:
 def _flip(explanation: pd.DataFrame, margin_private: float) -> dict:
     """What would turn the decision, in words and as lines; between the first lines and the last, some are left out."""
     table = flips(explanation, margin_private)
-    if not len(table):
-        return {"words": table.attrs["reason"].capitalize() + ".", "scenes": []}
-    other, n = ("public" if margin_private >= 0 else "private"), len(table)
-    them = "this scene" if n == 1 else f"these {n} scenes"
-    lines = [f"{row.scene}: the margin becomes {_signed(row.margin_after)}" for row in table.itertuples()]
-    if n > N_SCENES:
-        lines[N_SCENES - 1 : -1] = [f"{n - N_SCENES} more scenes"]
-    return {
-        "words": f"With {them} at the mean photo's level it would be called {other}; no fewer can do it.",
-        "scenes": lines,
-    }
-
-
-def _signed(number: float) -> str:
-    return f"{number:+.2f}".replace("-", "\N{MINUS SIGN}")  # as the script writes the other numbers
+    lines = [f"{row.scene}: the margin becomes {signed(row.margin_after)}" for row in table.itertuples()]
+    if len(table) > N_SCENES:
+        lines[N_SCENES - 1 : -1] = [f"{len(table) - N_SCENES} more scenes"]
+    return {"words": flip_words(table, margin_private), "scenes": lines}
 
 
 def _data(photo: dict, slices: Slices) -> dict:

@@ -11,6 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
+from s2p_lib.failures import signed
 from s2p_lib.plots import COLOURS, NEUTRAL, draw_gallery, gallery_height
 from s2p_lib.slices import BETTER, NOT_TOLD_APART, STATEMENTS, TOO_FEW, WORSE, Statement, can_be_sliced
 
@@ -39,7 +40,7 @@ def plot_explanation(explanation: pd.DataFrame, n: int = 10) -> Figure:
         values.append(others["contribution"].sum())
     figure, ax = _signed_bars(names, values)
     ax.set_xlabel("contribution to the log-odds of private, against the mean photo")
-    ax.set_title(f"all bars add up to {_signed(explanation['contribution'].sum())}", loc="left")
+    ax.set_title(f"all bars add up to {signed(explanation['contribution'].sum())}", loc="left")
     return figure
 
 
@@ -125,7 +126,7 @@ def _signed_bars(names: list[str], values: list[float]) -> tuple[Figure, Axes]:
     figure, ax = plt.subplots(figsize=(9, 0.3 * len(names) + 1.7), layout="constrained")
     colours = [COLOURS["private" if value > 0 else "public"] for value in values]
     bars = ax.barh(range(len(names)), values, color=colours)
-    ax.bar_label(bars, [_signed(value) for value in values], padding=4, fontsize=9)
+    ax.bar_label(bars, [signed(value) for value in values], padding=4, fontsize=9)
     ax.axvline(0, color="black", lw=1)
     # By place, not by name: two bars may not merge because they are called alike.
     ax.set_yticks(range(len(names)), names, fontsize=9)
@@ -135,10 +136,6 @@ def _signed_bars(names: list[str], values: list[float]) -> tuple[Figure, Axes]:
     sides = [Patch(color=COLOURS[label], label=f"towards {label}") for label in ("public", "private")]  # as drawn
     figure.legend(handles=sides, loc="outside lower center", ncols=2, fontsize=9)
     return figure, ax
-
-
-def _signed(value: float) -> str:
-    return _minus(f"{value:+.2f}")
 
 
 def _minus(number: str) -> str:

@@ -124,6 +124,22 @@ def flips(explanation: pd.DataFrame, margin_private: float) -> pd.DataFrame:
     return empty
 
 
+def flip_words(turned: pd.DataFrame, margin_private: float) -> str:
+    """The table of ``flips`` for this ``margin_private`` in a sentence, without its scenes."""
+    if turned.empty:
+        reason = turned.attrs["reason"]
+        return f"{reason[0].upper()}{reason[1:]}."
+    other = "public" if margin_private >= 0 else "private"
+    if len(turned) == 1:
+        return f"With this scene at the mean photo's level it would be called {other}."
+    return f"With these {len(turned)} scenes at the mean photo's level it would be called {other}; no fewer can do it."
+
+
+def signed(contribution: float) -> str:
+    """``+0.50`` or ``\N{MINUS SIGN}0.50``: with the minus sign that figures and pages have."""
+    return f"{contribution:+.2f}".replace("-", "\N{MINUS SIGN}")
+
+
 def scene_weights(head: nn.Linear, mean_logits: np.ndarray) -> pd.DataFrame:
     """What the model makes of each scene, whatever the photo: 365 rows, from most private to most public.
 
@@ -157,7 +173,7 @@ def _names_of_largest(values: np.ndarray, k: int = 3, absent: np.ndarray | None 
 def _p_of_largest(logits: np.ndarray, k: int = 3) -> list[str]:
     """Sigmoids of the ``k`` largest scene logits in each row of [N, 365], as text: ``0.93, 0.85, 0.80``."""
     largest = -np.sort(-logits.astype(np.float64), axis=1)[:, :k]
-    return [", ".join(f"{p:.2f}" for p in row) for row in 1 / (1 + np.exp(-largest))]
+    return [", ".join(f"{p:.2f}" for p in row) for row in expit(largest)]
 
 
 def _signs(classes: pd.Series) -> np.ndarray:

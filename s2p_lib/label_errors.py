@@ -83,9 +83,9 @@ def suspects(photos: pd.DataFrame, p_private: np.ndarray) -> pd.DataFrame:
     of row i (``cross_validated_p``). Columns: rank (from 1), image, path, source, split, label, suggested_label,
     p_of_label (probability of the label given), quality (0 to 1, low is doubtful). The cut is cleanlab's: by the noise
     rates that its confident joint estimates (Northcutt, Jiang and Chuang, JAIR 70, 2021). The quality is cleanlab's
-    self-confidence less the mean of its class, so that photos of the rarer class, of which a model is less sure, are
-    not doubted for that alone.
-    Empty where no label is doubted. ValueError as ``metrics.check_probabilities``.
+    self-confidence, adjusted by the mean of each class, so that photos of the rarer class, of which a model is less
+    sure, are not doubted for that alone. Empty where no label is doubted. ValueError as
+    ``metrics.check_probabilities``.
     """
     is_private, p_private = check_probabilities(photos["label"], p_private)
     codes = np.where(is_private, CLASSES.index("private"), CLASSES.index("public"))

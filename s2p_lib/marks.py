@@ -3,6 +3,7 @@
 import hashlib
 import hmac
 import io
+import re
 import secrets
 from pathlib import Path
 
@@ -12,13 +13,19 @@ from s2p_lib.samples import examples
 
 MARKS = ("wrong label", "ambiguous", "interesting", "note")
 COLUMNS = ["image", "mark", "note", "label", "prediction", "p_private"]
+HASH = "[0-9a-f]{16}"  # what hashed_name gives
+# What a spreadsheet takes for a formula at the beginning of a cell; an apostrophe before it makes it a text.
+FORMULAS = ("=", "+", "-", "@", "\t", "\r", "'")
 
 
 class Marks:
-    """One mark of ``MARKS`` and a note per image, by name; ``note`` is the mark of a photo with a note alone."""
+    """One mark of ``MARKS`` and a note per image, by name; ``note`` is the mark of a photo with a note alone.
+
+    Marks of photos that a run does not know (any more) are kept as they were read, so that no export loses them.
+    """
 
     def __init__(self):
-        self._of = {}
+        self._of, self._of_unknown = {}, {}
 
     def __len__(self) -> int:
         return len(self._of)
@@ -43,26 +50,33 @@ class Marks:
     def update(self, other: "Marks") -> None:
         """Take over the marks of ``other``, which win."""
         self._of.update(other._of)
+        self._of_unknown.update(other._of_unknown)
 
     def to_csv(self, photos: pd.DataFrame, salt: str | None = None) -> str:
-        """The marked photos as CSV with ``COLUMNS``, in the order of ``photos`` (image, label, prediction, p_private).
+        """The marked photos as CSV with ``COLUMNS``, sorted by image; the last three are those of ``photos``.
 
-        With ``salt`` a hash stands for each image name: only who has the salt and the names can tell the photos.
+        With ``salt`` a hash stands for each image name and p_private, which predictions.csv has too, is left out: only
+        who has the salt and the names can tell the photos. A text that a spreadsheet would take for a formula gets an
+        apostrophe, which ``from_csv`` takes away.
         """
-        table = photos[photos["image"].isin(self._of)]
-        table = table.assign(
-            mark=[self._of[image][0] for image in table["image"]], note=[self._of[image][1] for image in table["image"]]
-        )
+        marks = self._of_unknown | self._of
+        rows = pd.DataFrame([(image, *mark) for image, mark in marks.items()], columns=COLUMNS[:3], dtype=str)
+        table = rows.merge(photos[["image", *COLUMNS[3:]]], on="image", how="left", validate="one_to_one")
         if salt is not None:
-            table = table.assign(image=[hashed_name(image, salt) for image in table["image"]])
-        return table[COLUMNS].to_csv(index=False)
+            table["image"] = [_without_name(image, salt) for image in table["image"]]
+            table = table.drop(columns="p_private")
+        table = table.sort_values("image")
+        for column in ("image", "note"):
+            table[column] = [f"'{text}" if text.startswith(FORMULAS) else text for text in table[column]]
+        return table.to_csv(index=False)
 
     @classmethod
     def from_csv(cls, text: str, images: pd.Series, salt: str | None = None) -> tuple["Marks", list[str]]:
         """Marks of a CSV with the columns image, mark and note, and the images in it that ``images`` does not have.
 
-        Images are found by their names, or by the hashes that ``salt`` gives. ValueError for a file without these
-        columns, with an unknown mark or with an image twice, and for one of which no image is known.
+        Images are found by their names, or by the hashes that ``salt`` gives. The marks of others are kept as they are,
+        and not counted. ValueError for a file without these columns, with an unknown mark or with an image twice, and
+        for one of which no image is known.
         """
         table = _read(text)
         known = {image: image for image in images}
@@ -82,12 +96,21 @@ class Marks:
         for name, mark, note in zip(found, table["mark"], table["note"]):
             if name is not None:
                 marks.add(name, mark, note)
+        marks._of_unknown = {
+            image: (mark, note)
+            for image, name, mark, note in zip(table["image"], found, table["mark"], table["note"])
+            if name is None
+        }
         return marks, unknown
 
 
 def hashed_name(image: str, salt: str) -> str:
     """16 hex digits that stand for an image name, by HMAC-SHA256 with ``salt`` as its key."""
     return hmac.new(salt.encode(), image.encode(), hashlib.sha256).hexdigest()[:16]
+
+
+def _without_name(image: str, salt: str) -> str:
+    return image if re.fullmatch(HASH, image) else hashed_name(image, salt)  # a hash may be of a photo that is gone
 
 
 def read_salt(file: Path) -> str:
@@ -104,4 +127,7 @@ def _read(text: str) -> pd.DataFrame:
         raise ValueError(f"this is no CSV file of marks: {str(error).strip()}") from None
     if missing := [name for name in ("image", "mark", "note") if name not in table]:
         raise ValueError(f"a file of marks needs the columns image, mark, note; it lacks {', '.join(missing)}")
+    for column in ("image", "note"):
+        is_guarded = [text[:1] == "'" and text[1:].startswith(FORMULAS) for text in table[column]]
+        table[column] = [text[guard:] for text, guard in zip(table[column], is_guarded)]
     return table

@@ -1,15 +1,21 @@
-"""A reader's own photos in a notebook: dropped or from a folder, with prediction, scenes and the card's warning."""
+"""A reader's own photos in a notebook, dropped or from a folder: what each is called, why, and the card's warning."""
 
 import html
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 
 import ipywidgets as widgets
+import numpy as np
 import pandas as pd
+from scipy.special import expit
 
-from s2p_lib.explorer import OpenOnClick, bars_html
+from s2p_lib.explorer import OpenOnClick, decision_html
+from s2p_lib.failures import explain, margins_private
 from s2p_lib.model import S2P
-from s2p_lib.predict import N_SCENES, WARNING, find_photos, predict_photos
+from s2p_lib.predict import N_SCENES, WARNING, find_photos
+from s2p_lib.samples import CLASSES, bare_name, printable
+from s2p_lib.scene_logits import extract_scene_logits
 
 MOST = 50  # photos at once: a whole folder of holidays would keep the notebook busy
 NO_NETWORK = (
@@ -19,14 +25,17 @@ NO_NETWORK = (
 
 
 class OwnPhotos(OpenOnClick):
-    """Upload button and folder for own photos, opened by a click; predictions by ``predict.predict_photos``.
+    """Upload button and folder for own photos, opened by a click.
 
-    No pixel of them enters the notebook, and uploaded files are deleted once they are predicted. With ``transform``
-    None (a model without a backbone) it says that and why.
+    ``mean_logits`` [365] is the mean photo, against which each decision is explained (``failures.explain``).
+    ``warning`` (``RunFolder.warning``) is shown above the card's. No pixel of the photos enters the notebook, and
+    uploaded files are deleted once they are predicted. With ``transform`` None (a model without a backbone) it says
+    that and why.
     """
 
-    def __init__(self, model: S2P, transform, device: str = "cpu"):
-        self._model, self._transform, self._device = model, transform, device
+    def __init__(self, model: S2P, transform, mean_logits: np.ndarray, device: str = "cpu", warning: str = ""):
+        self._model, self._transform, self._mean = model, transform, mean_logits
+        self._device, self._warning = device, warning
         super().__init__("Try own photos", self._widgets)
 
     def _widgets(self) -> list[widgets.Widget]:
@@ -38,8 +47,8 @@ class OwnPhotos(OpenOnClick):
         self.predict_button = widgets.Button(description="Predict")
         self.predict_button.on_click(lambda _: self._of_folder())
         self.result = widgets.HTML()
-        warning = widgets.HTML(f"<b>{html.escape(WARNING)}</b>")
-        return [warning, widgets.HBox([self.upload, self.folder, self.predict_button]), self.result]
+        warnings = [widgets.HTML(f"<b>{html.escape(text)}</b>") for text in (self._warning, WARNING) if text]
+        return [*warnings, widgets.HBox([self.upload, self.folder, self.predict_button]), self.result]
 
     def _uploaded(self, files) -> None:
         if not files:
@@ -50,34 +59,46 @@ class OwnPhotos(OpenOnClick):
             for i, file in enumerate(files[:MOST]):
                 paths.append(Path(folder) / f"upload-{i}")  # the given name may be too long for a file, or a path
                 paths[-1].write_bytes(file["content"])
-            table = self._predict(paths)
-        self._show(table.assign(image=[file["name"] for file in files[:MOST]]), len(files))
+            self._predict(paths, [file["name"] for file in files[:MOST]], len(files))
 
     def _of_folder(self) -> None:
         try:
             paths = find_photos([Path(self.folder.value.strip()).expanduser()] if self.folder.value.strip() else [])
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, RuntimeError) as error:  # RuntimeError: ~ of a user that is not there
             self.result.value = f"<b role='alert'>{html.escape(str(error))}</b>"
             return
-        self._show(self._predict(paths[:MOST]), len(paths))
+        names = [printable(bare_name(path.name)) for path in paths]
+        self._predict(paths[:MOST], names[:MOST], len(paths))
 
-    def _predict(self, paths: list[Path]) -> pd.DataFrame:
+    def _predict(self, paths: Sequence[Path], names: Sequence[str], n_given: int) -> None:
         self.result.value = "<span role='status'>Predicting ...</span>"
-        return predict_photos(paths, self._model, self._transform, self._device)
+        logits, problems = _scene_logits(paths, self._model, self._transform, self._device)
+        head = self._model.scene_to_privacy_layer
+        told = f"<p>The first {len(paths)} of {n_given:,} photos.</p>" if n_given > len(paths) else ""
+        answers = [
+            f"<p><b>{html.escape(name)}</b>: not predicted, {html.escape(problem)}</p>"
+            if problem
+            else prediction_html(name, explain(head, of_photo, self._mean), float(margins_private(head, of_photo)))
+            for name, of_photo, problem in zip(names, logits, problems)
+        ]
+        self.result.value = told + "".join(answers)
 
-    def _show(self, table: pd.DataFrame, n_given: int) -> None:
-        told = f"<p>The first {len(table)} of {n_given:,} photos.</p>" if n_given > len(table) else ""
-        self.result.value = told + "".join(prediction_html(row) for row in table.to_dict("records"))
 
-
-def prediction_html(row: dict) -> str:
-    """A row of ``predict.predict_photos`` as HTML: prediction, scenes and their log-odds."""
-    name = html.escape(str(row["image"]))
-    if pd.notna(row["problem"]):
-        return f"<p><b>{name}</b>: not predicted, {html.escape(row['problem'])}</p>"
-    scenes = [f"{row[f'scene_{k}']} ({row[f'scene_{k}_p']:.2f})" for k in range(1, N_SCENES + 1)]
-    log_odds = [row[f"scene_{k}_log_odds"] for k in range(1, N_SCENES + 1)]
+def prediction_html(name: str, explanation: pd.DataFrame, margin_private: float) -> str:
+    """What a photo is called, its likeliest scenes, and why: ``failures.explain`` and the log-odds of private."""
+    likeliest = explanation.nlargest(N_SCENES, "logit")
+    scenes = ", ".join(f"{row.scene} ({expit(row.logit):.2f})" for row in likeliest.itertuples())
+    called, p_private = CLASSES[0] if margin_private >= 0 else CLASSES[1], expit(margin_private)
     return (
-        f"<p class='s2p-explained'><b>{name}</b>: called {row['prediction']}, p_private {row['p_private']:.4f}. Its "
-        f"five likeliest scenes, and what each adds to the log-odds of private:</p>{bars_html(scenes, log_odds)}"
+        f"<div class='s2p-explained'><b>{html.escape(name)}</b>: called {called}, p_private {p_private:.4f}.<br>"
+        f"Its likeliest scenes: {html.escape(scenes)}.<br>{decision_html(explanation, margin_private)}</div><br>"
     )
+
+
+def _scene_logits(paths: Sequence[Path], model: S2P, transform, device: str) -> tuple[np.ndarray, list[str | None]]:
+    """[N, 365] float32, and the problem of each photo that cannot be read (None for the others)."""
+    images = [str(i) for i in range(len(paths))]  # two photos may have one name
+    samples = pd.DataFrame({"image": images, "path": [path.absolute() for path in paths]})
+    with tempfile.TemporaryDirectory() as cache:  # not the run's: it would keep the hashes of somebody's photos
+        logits, problems = extract_scene_logits(samples, "", model, transform, cache, device)
+    return logits, [problems.get(image) for image in images]

@@ -161,6 +161,7 @@ def thumbnail(path: str | Path, size: int = 160) -> Image.Image:
         with open_image(path) as image:
             image.draft("RGB", (2 * size, 2 * size))  # decodes a JPEG at a fraction of its size: several times faster
             photo = image.convert("RGB")
+            photo.info = {}  # a comment in the file would be written into every picture made of it
     except UNREADABLE:
         return Image.new("RGB", (size, size), "#9a9a9a")
     return ImageOps.pad(photo, (size, size), color="#eeeeee")

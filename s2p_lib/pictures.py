@@ -1,5 +1,6 @@
 """How a photo is shown to a reader: as it is, blurred, or not at all, for the privacy of the people in it."""
 
+import io
 from pathlib import Path
 
 from PIL import Image
@@ -23,3 +24,10 @@ def picture(path: str | Path, how: str, size: int = 240) -> Image.Image | None:
         raise ValueError(f"how={how!r} is unknown; allowed: photos, blurred, scenes")
     small = image.resize((BLURRED_PIXELS, BLURRED_PIXELS), Image.Resampling.BOX)
     return small.resize((size, size), Image.Resampling.BICUBIC)
+
+
+def as_jpeg(image: Image.Image, quality: int = 80) -> bytes:
+    """The bytes of a picture as a JPEG."""
+    buffer = io.BytesIO()
+    image.save(buffer, "JPEG", quality=quality)
+    return buffer.getvalue()

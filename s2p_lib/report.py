@@ -1,7 +1,6 @@
 """Pages and tables for readers: ``report.html``, the result table of the terminal."""
 
 import base64
-import io
 from pathlib import Path
 
 import jinja2
@@ -21,7 +20,7 @@ from s2p_lib.metrics import (
 )
 from s2p_lib.open_questions import questions_of
 from s2p_lib.photos import file_sha256
-from s2p_lib.pictures import picture
+from s2p_lib.pictures import as_jpeg, picture
 from s2p_lib.run_folder import RunFolder
 from s2p_lib.samples import count_labels
 
@@ -209,6 +208,4 @@ def _gallery(failures: pd.DataFrame, run: RunFolder) -> list[dict]:
 
 def jpeg_uri(image: Image.Image, quality: int = 80) -> str:
     """The picture as a ``data:`` address, so that a page needs no other file."""
-    buffer = io.BytesIO()
-    image.save(buffer, format="JPEG", quality=quality)
-    return "data:image/jpeg;base64," + base64.b64encode(buffer.getvalue()).decode()
+    return "data:image/jpeg;base64," + base64.b64encode(as_jpeg(image, quality)).decode()

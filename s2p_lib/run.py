@@ -26,7 +26,7 @@ from s2p_lib.audit import audit_photos, one_row_per_image, stop_on_bad_photo
 from s2p_lib.config import Config, Settings, read_config
 from s2p_lib.photos import file_sha256
 from s2p_lib.run_folder import ROOT, RunFolder, check_data_dir, default_backbone
-from s2p_lib.samples import check_samples, draw_sample
+from s2p_lib.samples import check_samples, draw_sample, examples
 
 OF_BACKBONE = ("backbone", "weights", "image_size", "bn_mode", "precision", "engine")  # parameters
 MADE_BY = "s2p_lib"  # marks a manifest.json as ours
@@ -57,6 +57,8 @@ class Parameters(BaseModel):
     show_photos: bool | None = Field(
         None, description="show photos in notebooks and pages as they are; by default only those of the demo"
     )
+    page_photos: int = Field(300, ge=1, description="photos in failures.html at most, failures first")
+    page_megabytes: float = Field(15, gt=0, description="size of failures.html at most")
     on_bad_photo: Literal["report", "stop"] = Field("report", description="report (leave out) or stop")
     backbone: str | None = Field(None, description="demo, resnet50 or a torchvision name; by default as the dataset")
     weights: str | None = Field(None, description="weights file of the backbone; the demo backbone brings its own")
@@ -196,7 +198,7 @@ NOTEBOOKS = {
         ),
     ),
     "04_failures": Notebook(
-        ("run_dir", "show_photos", "device", "workers"),
+        ("run_dir", "show_photos", "page_photos", "page_megabytes", "device", "workers"),
         reads=("splits.csv", "audit.csv", "checkpoint.pth", "predictions.csv"),
         writes=(
             "failures.csv",
@@ -336,8 +338,8 @@ class Run(RunFolder):
         """Scene logits [N, 365] of the photos in ``samples``, from the cache or computed now, and their samples.
 
         With published scene probabilities ``model`` and ``transform`` are not used. A photo that could be read before
-        and no longer can is left out and added to audit.csv, or ends the run if on_bad_photo is ``stop``. ValueError if
-        a split loses a class by it. ``precision`` is the run's by default.
+        and no longer can is left out, told and added to audit.csv, or ends the run if on_bad_photo is ``stop``.
+        ValueError if a split loses a class by it. ``precision`` is the run's by default.
         """
         from s2p_lib.published_scenes import read_published_scenes
         from s2p_lib.scene_logits import drop_unreadable, extract_scene_logits
@@ -361,10 +363,21 @@ class Run(RunFolder):
             logits, unreadable = read_published_scenes(samples, self.data_dir, cache, self.workers)
         kept, logits, problems = drop_unreadable(samples, logits, unreadable)
         if len(problems):
-            print(f"{len(problems)} of {len(samples)} photos cannot be read any more and are left out, see audit.csv")
+            gone = samples[samples["image"].isin(problems["image"])]
+            by_split = ", ".join(f"{n:,} {split}" for split, n in gone["split"].value_counts(sort=False).items())
+            told = (
+                f"{len(gone):,} of {len(samples):,} photos cannot be read any more ({by_split}), such as "
+                f"{examples(gone['image'])}"
+            )
+            print(f"{told}. All counts and figures below are without them, those of earlier notebooks with them.")
             self._extend_audit(problems)
         stop_on_bad_photo(problems, self.parameter("on_bad_photo"))
-        check_samples(kept, self.fold)
+        try:
+            check_samples(kept, self.fold)
+        except ValueError as error:
+            if problems.empty:
+                raise
+            raise ValueError(f"{told}. Put them back, or run all notebooks again without them: {error}") from None
         return kept, logits
 
     def _extend_audit(self, problems: pd.DataFrame) -> None:

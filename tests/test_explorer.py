@@ -144,7 +144,8 @@ def test_a_click_explains_the_photo_and_the_parts_add_up(make, photos):
     opened.buttons[3].click()
     row = photos.sort_values("loss", ascending=False).iloc[3]
     text = opened.full.children[0].children[1].value
-    mean, scenes, total = map(float, re.search(r"private: (\S+) for .*?, (\S+) from .*? sum (\S+)\. ", text).groups())
+    written = re.search(r"private: (\S+) for .*?, (\S+) from .*? sum (\S+)\. ", text.replace("\N{MINUS SIGN}", "-"))
+    mean, scenes, total = map(float, written.groups())
     assert row["image"] in text
     assert total == pytest.approx(np.log(row["p_private"] / (1 - row["p_private"])), abs=0.006)  # two decimals
     assert mean + scenes == pytest.approx(total, abs=0.016)  # of three rounded figures
@@ -174,6 +175,30 @@ def test_a_vanished_photo_is_told_and_still_explained(make):
     assert "file is gone" in gone.description
     gone.click()
     assert "gone since the run" in opened.full.children[0].children[1].value
+
+
+def test_an_opened_photo_says_what_would_flip_it(make, photos):
+    """Scene 0 alone puts 2 towards private: its decision turns without it; that of the public photo does not."""
+    turned = {}
+    for margin, prediction in ((1.5, "private"), (-50.0, "public")):
+        opened = make(photos.head(1).assign(margin=margin, label="private", prediction=prediction, split="test"))
+        opened.buttons[0].click()
+        turned[prediction] = opened.full.children[0].children[1].value
+    assert "With this scene at the mean photo's level it would be called public. (scene 0)" in (
+        explorer.html.unescape(turned["private"])
+    )
+    assert "still be called public" in turned["public"]
+
+
+def test_the_open_photo_is_decoded_once(make, monkeypatch):
+    opened, decoded = make(), []
+    monkeypatch.setattr(explorer, "photo_jpeg", lambda *given: decoded.append(given) or b"jpeg")
+    opened.buttons[0].click()
+    opened.next.click()
+    opened.filters["label"].value = "private"
+    opened.mark.value = "ambiguous"
+    opened.mark_button.click()
+    assert len(decoded) == 1
 
 
 @pytest.mark.parametrize("n", [0, 1])
@@ -209,7 +234,7 @@ def test_bars_are_escaped_and_point_to_their_class():
     text = explorer.bars_html(["<i>a</i>", "b", "c"], [0.5, -1.0, 0.0])
     assert "<i>" not in text
     assert re.findall(r"margin-left:(\d+)px;width:(\d+)px", text) == [("120", "60"), ("0", "120"), ("120", "0")]
-    assert re.findall(r"<td>([+-]\S+)</td>", text) == ["+0.50", "-1.00", "+0.00"]
+    assert re.findall(r"<td>(\S+)</td>", text) == ["+0.50", "\N{MINUS SIGN}1.00", "+0.00"]
 
 
 def test_marks_are_shown_filtered_exported_and_read_again(make, photos, tmp_path):

@@ -104,7 +104,8 @@ def test_failures_come_first_the_most_confident_first_and_correct_photos_fill_up
     assert [photo["image"] for photo in data_of(page)] == ["d"]
     assert "1 of the 2 failures, the most confident" in page
     assert "none of the 3 correct" in page
-    assert "(<code>max_photos</code> = 1)" in page
+    assert "It is limited to 1 photo." in page
+    assert "max_photos" not in page  # a parameter of the notebooks with another meaning
 
 
 def test_the_parts_of_the_explanation_add_up_to_the_margin(run):
@@ -153,7 +154,7 @@ def test_the_page_keeps_to_its_size_by_smaller_pictures_and_then_by_fewer(run, t
     assert 5 < len(kept) < 20
     assert kept[:5] == ["missed private"] * 5
     assert "More would make it larger than 0.15 MB" in page
-    with pytest.raises(ValueError, match="page without any photo has"):
+    with pytest.raises(ValueError, match=r"0\.001 MB is too small: the page without any photo has"):
         write(run, photos, max_bytes=1000)
 
 
@@ -177,6 +178,11 @@ def test_no_failures_one_photo_no_photo_and_lost_photos_still_give_a_page(run):
     assert page.count("<figure>") == 2
     assert "2 of the photos shown are gone since the run" in page
     assert "of the photos shown" not in write(run, made_photos("a"))
+
+
+def test_photos_of_the_run_that_cannot_be_read_any_more_are_told(run):
+    assert "3 more test photos of the run cannot be read any" in write(run, made_photos("a"), n_unreadable=3)
+    assert "of the run cannot be read" not in write(run, made_photos("a"))
 
 
 def test_a_source_or_a_number_that_is_missing_stops_nothing(run):

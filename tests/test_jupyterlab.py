@@ -108,6 +108,11 @@ def choose(page, name: str, value: str) -> None:
     select.select_option(label=next(o for o in select.locator("option").all_text_contents() if o.startswith(value)))
 
 
+def show_missed_private_photos(page) -> None:
+    for name, value in {"split": "any", "label": "private", "prediction": "public"}.items():
+        choose(page, name, value)
+
+
 def counted(page, text: str) -> None:
     expect(page.locator(".jupyter-widgets").get_by_text(text)).to_be_visible()
 
@@ -121,8 +126,7 @@ def test_filters_and_pages_change_what_is_shown(page, run):
     assert page.locator(".s2p-photo").count() == 24
     page.get_by_role("button", name="Next page").click()
     counted(page, "page 2 of")
-    choose(page, "label", "private")
-    choose(page, "prediction", "public")
+    show_missed_private_photos(page)
     missed = ((table["label"] == "private") & (table["prediction"] == "public")).sum()
     counted(page, f"{missed} of {n} photos, page 1 of")
     captions = page.locator(".s2p-photo").all_inner_texts()
@@ -137,7 +141,7 @@ def test_the_buttons_show_their_photos(page):
 
 
 def test_a_photo_is_explained_marked_exported_and_imported_again(page, run):
-    """Goes on with the missed private photos."""
+    show_missed_private_photos(page)
     page.locator(".s2p-photo").nth(1).click()
     expect(page.locator(".s2p-explained").first).to_contain_text("Log-odds of private")
     page.get_by_label("mark as", exact=True).select_option("ambiguous")

@@ -1,8 +1,11 @@
 """Trees in each published layout, with the quirks that users meet, through all six notebooks."""
 
+import ast
+import inspect
 import json
 import re
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 
 import matplotlib.pyplot as plt
@@ -22,7 +25,12 @@ from s2p_lib.run import NOTEBOOKS, check_parameters, run_notebooks
 from s2p_lib.run_folder import ROOT, RunFolder
 
 QUICK = {"max_epochs": 3, "n_seeds": 2, "device": "cpu", "country": "FRA", "baselines": "quick"}
-SHOWING = "photos|gallery|problems|statements|copies|side_by_side"  # plots of photos
+PLOTS_OF_PHOTOS = {
+    name: plot
+    for module in (plots, failure_plots, label_error_plots)
+    for name, plot in vars(module).items()
+    if name.startswith("plot_") and "data_dir" in inspect.signature(plot).parameters
+}
 DEMO_BACKBONE = {"backbone": "demo", "image_size": 64}  # real code on photos, without the seconds of a ResNet-50
 
 
@@ -37,16 +45,16 @@ def add_scene_files(data_dir: Path, dataset: str) -> None:
     shutil.rmtree(data_dir / f"curated_{dataset}" / "imgs")
 
 
-def run_all(run_dir: Path, **given) -> RunFolder:
-    """All six notebooks, their cells one after another in one kernel.
+def run_all(run_dir: Path, names: tuple[str, ...] = tuple(NOTEBOOKS), **given) -> RunFolder:
+    """All six notebooks, or those of ``names``, their cells one after another in one kernel.
 
     A kernel for each takes five times as long, nearly all of it for imports; test_notebooks.py runs them that way.
     """
     given = check_parameters(QUICK | given | {"run_dir": str(run_dir)}).model_dump()
     parts = {}
-    for name, io in NOTEBOOKS.items():
+    for name in names:
         source = papermill.iorw.load_notebook_node(str(ROOT / "notebooks" / f"{name}.ipynb"))
-        known = {parameter: given[parameter] for parameter in io.parameters}
+        known = {parameter: given[parameter] for parameter in NOTEBOOKS[name].parameters}
         parts[name] = papermill.parameterize.parameterize_notebook(source, known)
     whole = nbformat.v4.new_notebook(cells=[cell for part in parts.values() for cell in part.cells])
     NotebookClient(whole, kernel_name="python3", resources={"metadata": {"path": str(ROOT)}}).execute()
@@ -64,9 +72,25 @@ def counted(run: RunFolder) -> tuple[int, int]:
 
 def pictures_in(notebook: Path) -> int:
     """Pictures in the cells that show photos."""
-    cells = json.loads(notebook.read_text())["cells"]
-    showing = [c for c in cells if re.search(f"plot_({SHOWING})", "".join(c["source"]))]
-    return sum("image/png" in out.get("data", {}) for c in showing for out in c.get("outputs", []))
+    return sum(n for source, n in plotted(notebook).items() if any(name in source for name in PLOTS_OF_PHOTOS))
+
+
+def plotted(notebook: Path) -> dict[str, int]:
+    """The cells of an executed notebook that plot, each with its number of pictures."""
+    cells = {"".join(cell["source"]): cell.get("outputs", []) for cell in json.loads(notebook.read_text())["cells"]}
+    return {
+        source: sum("image/png" in out.get("data", {}) for out in outputs)
+        for source, outputs in cells.items()
+        if re.search(r"\bplot_\w+\(", source)
+    }
+
+
+def assert_every_plot_has_its_picture(run: RunFolder) -> None:
+    """In 04_failures; what only the demo has is not plotted in these runs."""
+    n_of = plotted(run.path("04_failures.ipynb"))
+    assert len(n_of) == 12
+    for source, n in n_of.items():
+        assert n == (not source.startswith("if run.is_demo:")), source
 
 
 def test_privacyalert_runs_from_photos(privacyalert, tmp_path):
@@ -84,6 +108,15 @@ def test_privacyalert_runs_from_photos(privacyalert, tmp_path):
     )
     assert again["prediction"].tolist() == test["prediction"].tolist()
     assert "Photos are blurred" in run.path("failures.html").read_text()
+    assert_every_plot_has_its_picture(run)
+
+    (privacyalert / "curated_privacyalert/imgs/batch1/50000000005.jpg").unlink()
+    run_all(run.dir, ("04_failures",), dataset="privacyalert", data_dir=str(privacyalert), **DEMO_BACKBONE)
+    assert (test["image"] == "50000000005").sum() == 1
+    text = run.path("04_failures.ipynb").read_text()
+    assert "1 of 21 photos cannot be read any more (1 test), such as 50000000005. All counts and figures below" in text
+    assert f"of {len(test) - 1} test photos fail, without 1 that cannot be read any more" in text
+    assert "1 more test photo of the run cannot be read any" in run.path("failures.html").read_text()
 
 
 @pytest.mark.parametrize("from_scenes", [False, True])
@@ -114,6 +147,7 @@ def test_a_folder_of_own_photos_runs_and_keeps_copies_together(own_photos, tmp_p
     for page in ("report.html", "failures.html", "MODEL_CARD.md"):
         assert "<b>'" not in run.path(page).read_text()
     assert pictures_in(run.path("01_data_splits.ipynb")) == 2  # asked for
+    assert_every_plot_has_its_picture(run)
 
 
 def test_a_run_without_a_failure_and_with_too_few_photos_for_folds_says_so(tree, tmp_path):
@@ -128,6 +162,7 @@ def test_a_run_without_a_failure_and_with_too_few_photos_for_folds_says_so(tree,
     assert run.read_table("without_suspects.csv")["removed"].tolist() == [0]
     notebook = run.path("04_failures.ipynb").read_text()
     assert "0 of 3 test photos fail" in notebook
+    assert_every_plot_has_its_picture(run)
     assert "labels cannot be checked: 5 folds need at least 5 different photos of each class" in notebook
 
 
@@ -171,15 +206,20 @@ def test_privacyalert_runs_from_published_scenes(privacyalert, tmp_path):
     assert set(run.read_table("splits.csv")["split"]) == {"train", "test"}
 
 
-def test_every_picture_of_photos_in_a_notebook_asks_whether_it_may_be_shown(tree, tmp_path):
-    calls = [
-        call
-        for notebook in sorted((ROOT / "notebooks").glob("*.ipynb"))
-        for cell in json.loads(notebook.read_text())["cells"]
-        for call in re.findall(rf"plots\.plot_(?:{SHOWING})\(.*\)", "".join(cell["source"]))
-    ]
-    assert len(calls) == 8
-    assert all(call.endswith("run.data_dir, run.pictures_in_notebooks)") for call in calls)
+def calls_in_notebooks() -> Iterator[ast.Call]:
+    for notebook in sorted((ROOT / "notebooks").glob("*.ipynb")):
+        for cell in json.loads(notebook.read_text())["cells"]:
+            if cell["cell_type"] == "code":
+                tree = ast.walk(ast.parse("".join(cell["source"])))
+                yield from (node for node in tree if isinstance(node, ast.Call))
+
+
+def test_every_picture_of_photos_in_a_notebook_asks_whether_it_may_be_shown():
+    showing = [(ast.unparse(call.func).split(".")[-1], call) for call in calls_in_notebooks()]
+    showing = [(name, call) for name, call in showing if name in (*PLOTS_OF_PHOTOS, "Explorer")]
+    assert {name for name, _ in showing} == {*PLOTS_OF_PHOTOS, "Explorer"}
+    for _, call in showing:
+        assert [ast.unparse(arg) for arg in call.args[1:3]] == ["run.data_dir", "run.pictures_in_notebooks"]
 
 
 def test_what_may_not_be_shown_in_a_notebook_is_not_opened(tmp_path, monkeypatch):
@@ -189,10 +229,6 @@ def test_what_may_not_be_shown_in_a_notebook_is_not_opened(tmp_path, monkeypatch
     pair = {"rank": 1, "p_of_label": 0.1, "other_path": "b.jpg", "other_label": "public", "similarity": 0.9}
     pair |= {"path_a": "a.jpg", "label_a": "private", "path_b": "b.jpg", "label_b": "public", "bits": 0}
     table = pd.DataFrame([row | pair])
-    for plot in (
-        *(plots.plot_photos, plots.plot_problems, plots.plot_gallery),
-        *(label_error_plots.plot_side_by_side, label_error_plots.plot_copies),
-    ):
-        plt.close(plot(table, tmp_path, "scenes"))
     statements = {statement.id: table for statement in slices.STATEMENTS}
-    plt.close(failure_plots.plot_statements(statements, tmp_path, "scenes"))
+    for name, plot in PLOTS_OF_PHOTOS.items():
+        plt.close(plot(statements if name == "plot_statements" else table, tmp_path, "scenes"))

@@ -1,3 +1,6 @@
+import csv
+import io
+
 import pandas as pd
 import pytest
 
@@ -8,7 +11,8 @@ ODD = ["<b>bold</b>", 'quo"te, comma', "фото", "x" * 300, "00123"]
 
 @pytest.fixture
 def photos() -> pd.DataFrame:
-    return pd.DataFrame({"image": ODD, "label": "private", "prediction": "public", "p_private": 0.25})
+    p_private = [0.25, 0.125, 0.0625, 0.5, 0.1]
+    return pd.DataFrame({"image": ODD, "label": "private", "prediction": "public", "p_private": p_private})
 
 
 @pytest.fixture
@@ -23,7 +27,7 @@ def marks() -> Marks:
 def test_marks_come_back_as_they_were_exported(photos, marks, salt):
     text = marks.to_csv(photos, salt)
     again, unknown = Marks.from_csv(text, photos["image"], salt)
-    assert text.splitlines()[0] == ",".join(COLUMNS)
+    assert text.splitlines()[0] == ",".join(COLUMNS if salt is None else COLUMNS[:-1])
     assert unknown == []
     assert {image: again.get(image) for image in ODD} == {image: marks.get(image) for image in ODD}
 
@@ -31,9 +35,35 @@ def test_marks_come_back_as_they_were_exported(photos, marks, salt):
 def test_without_names_no_name_is_in_the_file_and_another_run_cannot_read_it(photos, marks):
     text = marks.to_csv(photos, "salt")
     assert not any(name in text for name in ODD)
+    told = pd.read_csv(io.StringIO(text))
+    assert set(told) & set(photos) == {"image", "label", "prediction"}  # which are alike for all of these photos
+    assert told["image"].is_monotonic_increasing  # not in the order of the photos
     for salt in (None, "other salt"):
         with pytest.raises(ValueError, match="none of the 4 photos in the file is one of the 5 of this run"):
             Marks.from_csv(text, photos["image"], salt)
+
+
+@pytest.mark.parametrize("salt", [None, "salt"])
+def test_marks_of_photos_that_are_gone_stay_in_the_file(photos, marks, salt):
+    few, unknown = Marks.from_csv(marks.to_csv(photos, salt), photos["image"].iloc[1:], salt)
+    assert (len(unknown), len(few)) == (1, 3)
+    again, _ = Marks.from_csv(few.to_csv(photos.iloc[1:], salt), photos["image"], salt)
+    assert {image: again.get(image) for image in ODD} == {image: marks.get(image) for image in ODD}
+
+
+def test_the_name_of_a_photo_that_is_gone_is_hashed_too(photos, marks):
+    few, _ = Marks.from_csv(marks.to_csv(photos), photos["image"].iloc[1:])
+    assert "bold" not in few.to_csv(photos.iloc[1:], "salt")
+
+
+@pytest.mark.parametrize("text", ["=1+1", "+1", "-1", "@A1", "'", "'=1", "''x", "'quoted'"])
+def test_no_cell_is_a_formula_and_texts_come_back(text):
+    photos = pd.DataFrame({"image": [text], "label": "private", "prediction": "public", "p_private": 0.25})
+    marks = Marks()
+    marks.add(text, "note", text)
+    exported = marks.to_csv(photos)
+    assert not any(cell.startswith(("=", "+", "-", "@")) for row in csv.reader(io.StringIO(exported)) for cell in row)
+    assert Marks.from_csv(exported, photos["image"])[0].get(text) == ("note", text)
 
 
 def test_a_hash_depends_on_salt_and_name():

@@ -37,18 +37,34 @@ def test_a_changed_photo_another_size_or_another_way_gets_its_own(photo, tmp_pat
     kept = tmp_path / "kept"
     Thumbnails(kept, "photos").jpeg(photo)
     Thumbnails(kept, "photos", size=90).jpeg(photo)
-    Thumbnails(kept, "blurred").jpeg(photo)
     os.utime(photo, ns=(1, 1))
     Thumbnails(kept, "photos").jpeg(photo)
     photo.write_bytes(photo.read_bytes() + b"x")
     os.utime(photo, ns=(1, 1))
     Thumbnails(kept, "photos").jpeg(photo)
-    assert len(opened) == len(list(kept.iterdir())) == 5
+    assert len(opened) == len(list((kept / "photos").iterdir())) == 4
+
+
+def test_sharp_thumbnails_do_not_outlive_the_wish_to_see_photos(photo, tmp_path, opened):
+    kept = tmp_path / "kept"
+    Thumbnails(kept, "photos").jpeg(photo)
+    Thumbnails(kept, "blurred").jpeg(photo)
+    assert len(opened) == 2  # a blurred one is never taken from a sharp one, or the other way round
+    assert [folder.name for folder in kept.iterdir()] == ["blurred"]
+
+
+@pytest.mark.parametrize("how", ["photos", "blurred"])
+@pytest.mark.parametrize("kind", ["JPEG", "GIF"])
+def test_a_comment_in_the_photos_file_is_not_passed_on(tmp_path, how, kind):
+    square = Image.new("RGB", (150, 150), "red")  # a photo that is not padded is not made anew
+    square.save(tmp_path / "a.jpg", kind, comment=b"taken at home")
+    assert b"taken at home" in (tmp_path / "a.jpg").read_bytes()
+    assert b"taken at home" not in Thumbnails(tmp_path / "kept", how).jpeg(tmp_path / "a.jpg")
 
 
 def test_no_name_of_a_photo_is_in_the_folder(photo, tmp_path):
     Thumbnails(tmp_path / "kept", "photos").jpeg(photo)
-    assert not any("anna" in path.name for path in (tmp_path / "kept").iterdir())
+    assert not any("anna" in path.name for path in (tmp_path / "kept").rglob("*"))
 
 
 def test_a_vanished_photo_is_a_grey_square_that_is_not_kept(photo, tmp_path):
