@@ -192,11 +192,12 @@ def evaluate(file, run_dir, dataset, data_dir, against, codes) -> None:
 @click.option(
     "--out", type=click.Path(file_okay=False, path_type=Path), default=Path("outputs/bench"), show_default=True
 )
-def bench(out: Path) -> None:
+@click.option("--times", type=click.IntRange(1), default=1, show_default=True, help="Measure so often: medians.")
+def bench(out: Path, times: int) -> None:
     """Measure speed and memory on this machine."""
     from s2p_lib.bench import run_bench
 
-    click.echo(run_bench(out))
+    click.echo(run_bench(out, times))
 
 
 @main.command()

@@ -1,4 +1,4 @@
-"""``s2p bench``: speed and memory on this machine, measured in one run."""
+"""``s2p bench``: speed and memory on this machine. Compared things are measured in turns, and given as ratios."""
 
 import contextlib
 import io
@@ -12,10 +12,12 @@ from concurrent.futures import ThreadPoolExecutor
 from copy import deepcopy
 from pathlib import Path
 
+import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import torch
 import torchvision
+from matplotlib.figure import Figure
 from PIL import Image
 
 from s2p_lib import (
@@ -37,29 +39,59 @@ from s2p_lib import (
 )
 from s2p_lib import model as s2p
 from s2p_lib.config import Settings
+from s2p_lib.datasets import IPD_PUBLISHED
 from s2p_lib.photos import open_photo
+from s2p_lib.plots import COLOURS
 from s2p_lib.run import peak_memory_bytes, run_notebooks
 from s2p_lib.run_folder import ROOT, RunFolder
 
 HEAD_PHOTOS, HEAD_EPOCHS = 20_000, 117  # about IPD's training part; the card's number of epochs
-MANY_HEADS, MANY_EPOCHS = 100, 5
-RESNET_PHOTOS = 16
+MANY_HEADS, MANY_EPOCHS = 128, 5
+RESNET_PHOTOS, RESNET_ROUNDS = 8, 5  # a batch of the plain loop; in turns, as other work on the machine comes and goes
+MATMUL_SIZE = 4096
+GROWTH = (100, 1_000, 10_000)  # photos, end to end
 LARGE_PHOTOS, LARGE_SIZE = 40, (2048, 1536)  # about a VISPR photo: 49.7 GB / 22,167 photos
 RELEASED_PHOTOS, RELEASED_BATCH = 48, 24
 EXPLORER_PHOTOS = 6_912  # the card's test photos
+RESNET = "ResNet-50 at 448 pixels"
+PLAIN_LOOP = f"{RESNET} in train mode, a plain PyTorch loop"
+ONE_HEAD = f"fit the head, {HEAD_EPOCHS} epochs, {HEAD_PHOTOS:,} x 365 logits"
 
 
-def run_bench(out: Path) -> str:
-    """Measure, write ``bench.json`` into ``out``, and return the table as text."""
+def run_bench(out: Path, times: int = 1) -> str:
+    """Measure everything ``times`` times, write ``bench.json`` and ``bench.png`` into ``out``, and return the table.
+
+    ``value`` of a figure is the median of the runs, ``low`` and ``high`` their range.
+    """
     out.mkdir(parents=True, exist_ok=True)
-    data_dir = ROOT / "outputs" / "demo_dataset"
-    rows = [_drawing(), *_reading(data_dir), *_ipd_size(), _intervals(), *_extraction(data_dir)]
-    rows += [_resnet50(data_dir), *_heads(), *_released(data_dir), *_explorer(data_dir), *_demo_run()]
+    data_dir = demo.make_demo(ROOT / "outputs" / "demo_dataset")
+    runs = pd.concat([pd.DataFrame(_measure(data_dir)).assign(run=run) for run in range(times)])
+    by_figure = runs.groupby(["what", "unit"], sort=False)["value"]
+    table = by_figure.agg(value="median", low="min", high="max").reset_index()
     machine = f"{os.cpu_count()} cores, torch {torch.__version__} with {torch.get_num_threads()} threads"
-    (out / "bench.json").write_text(json.dumps({"machine": machine, "figures": rows}, indent=1))
-    table = pd.DataFrame(rows, columns=["what", "value", "unit"])
-    table["value"] = table["value"].map(lambda value: f"{value:,.3g}" if value < 1000 else f"{value:,.0f}")
-    return f"{machine}\n\n{table.to_string(index=False)}\n\nWritten: {out / 'bench.json'}"
+    content = {"machine": machine, "runs": times, "figures": table.to_dict("records")}
+    (out / "bench.json").write_text(json.dumps(content, indent=1))
+    _plot(table).savefig(out / "bench.png", dpi=110)
+    shown = table.assign(**{name: table[name].map(number_text) for name in ("value", "low", "high")})
+    text = shown[["what", "value", "low", "high", "unit"]].to_string(index=False)
+    return f"{machine}; {times} run(s), medians\n\n{text}\n\nWritten: {out / 'bench.json'}, {out / 'bench.png'}"
+
+
+def fastest_engine(values: dict[str, float]) -> float:
+    """Photos per second of the card's network by the fastest engine measured; ``values`` of figures by ``what``."""
+    return max(values[f"{RESNET}, engine {name}"] for name in engines.ENGINES if f"{RESNET}, engine {name}" in values)
+
+
+def number_text(value: float) -> str:
+    """Three significant digits; whole from 1,000 on."""
+    return f"{value:,.3g}" if value < 1000 else f"{value:,.0f}"
+
+
+def _measure(data_dir: Path) -> list[dict]:
+    rows = [_drawing(), *_reading(data_dir), *_ipd_size(), _intervals(), *_extraction(data_dir), *_heads()]
+    rows += [*_engines(data_dir), *_released(data_dir)]
+    rows += [*_growth(data_dir), *_explorer(data_dir), *_demo_run()]
+    return rows + _whole_training(rows)
 
 
 def _row(what: str, value: float, unit: str) -> dict:
@@ -80,7 +112,7 @@ def _drawing() -> dict:
 
 def _reading(data_dir: Path) -> list[dict]:
     """The audit of the demo photos, and of photos as large as a camera's against decoding alone."""
-    table, *_ = datasets.read("demo", demo.make_demo(data_dir))
+    table, *_ = datasets.read("demo", data_dir)
     workers = os.cpu_count()
     demo_s = _seconds(lambda: audit.audit_photos(table, data_dir, workers))
     with tempfile.TemporaryDirectory() as folder:
@@ -93,6 +125,13 @@ def _reading(data_dir: Path) -> list[dict]:
             with ThreadPoolExecutor(workers) as pool:
                 list(pool.map(lambda path: open_photo(Path(folder) / path).size, large["path"]))
 
+        transform = s2p.photo_transform(448)
+
+        def decode_and_resize() -> None:
+            with ThreadPoolExecutor(workers) as pool:
+                list(pool.map(lambda path: transform(open_photo(Path(folder) / path)).shape, large["path"]))
+
+        resized_s = min(_seconds(decode_and_resize) for _ in range(3))
         pairs = [  # in turns, as other work on the machine comes and goes
             (_seconds(decode_all), _seconds(lambda: audit.audit_photos(large, folder, workers))) for _ in range(5)
         ]
@@ -101,6 +140,7 @@ def _reading(data_dir: Path) -> list[dict]:
     return [
         _row("audit of the demo photos: decode, hash, compare", len(table) / demo_s, "photos/s"),
         _row(f"audit of photos of {size} against decoding alone, median of 5", ratio, "times the time"),
+        _row(f"decoding and resizing photos of {size} to 448 pixels", len(large) / resized_s, "photos/s"),
     ]
 
 
@@ -160,17 +200,102 @@ def _extract_and_measure(data_dir: Path, n: int) -> tuple[float, int]:
     return n / seconds, peak_memory_bytes()
 
 
-def _resnet50(data_dir: Path) -> dict:
-    """The card's network and image size, with random weights: the speed is the same."""
-    table = datasets.read("ipd", data_dir)[0].head(RESNET_PHOTOS)
-    torch.manual_seed(0)
-    model = s2p.S2P(torchvision.models.resnet50(weights=None, num_classes=len(s2p.SCENES))).eval()
+def _engines(data_dir: Path) -> list[dict]:
+    """The card's network and image size by each engine, beside a plain PyTorch loop and this machine's arithmetic."""
+    table = datasets.read("ipd", data_dir)[0]
+    paths = table[table["split"] == "val"]["path"].head(RESNET_PHOTOS)  # no damaged photo among them
     transform = s2p.photo_transform(448)
-    with tempfile.TemporaryDirectory() as cache:
-        seconds = _seconds(
-            lambda: scene_logits.extract_scene_logits(table, data_dir, model, transform, cache, batch_size=8)
+    photos = torch.stack([transform(open_photo(data_dir / path)) for path in paths])
+    model = s2p.S2P(_resnet50_with_statistics(photos)).eval()
+    plain, head = deepcopy(model.backbone), model.scene_to_privacy_layer
+    works, found, seconds = {"plain PyTorch": None}, {}, {}
+    for name in engines.possible("auto", "cpu", "float32"):
+        started = time.perf_counter()
+        works[name] = engines.prepare(name, deepcopy(model.backbone), 448, "cpu", "float32")
+        list(works[name]([photos[:1]]))
+        seconds[f"{name}, start-up"] = [time.perf_counter() - started]
+    a, b = torch.rand(2, MATMUL_SIZE, MATMUL_SIZE)
+    with torch.inference_mode():
+        plain(photos[:1])
+        for _ in range(RESNET_ROUNDS):
+            seconds.setdefault("matmul", []).append(_seconds(lambda: a @ b))
+            for name, run in works.items():
+
+                def once(name=name, run=run) -> None:
+                    found[name] = plain(photos) if run is None else torch.cat(list(run([photos])))
+
+                seconds.setdefault(name, []).append(_seconds(once))
+    matmul = 2 * MATMUL_SIZE**3 / np.array(seconds["matmul"])  # operations a second, in each round
+    n_flops = engines.flops_per_photo(plain, 448)
+    rate = {name: RESNET_PHOTOS / np.array(seconds[name]) for name in works}
+    rows = [
+        _row(f"matrix product of {MATMUL_SIZE} x {MATMUL_SIZE}, float32", np.median(matmul) / 1e9, "GFLOP/s"),
+        _row(f"{RESNET}, plain PyTorch", np.median(rate["plain PyTorch"]), "photos/s"),
+    ]
+    for name in list(works)[1:]:
+        what = f"{RESNET}, engine {name}"
+        differ = (head(found[name]).argmax(dim=1) != head(found["plain PyTorch"]).argmax(dim=1)).sum().item()
+        difference = (found[name] - found["plain PyTorch"]).abs().max().item()
+        rows += [
+            _row(what, np.median(rate[name]), "photos/s"),
+            _row(f"{what}: against plain PyTorch", np.median(rate[name] / rate["plain PyTorch"]), "times"),
+            _row(f"{what}: of the matrix product's rate", np.median(rate[name] * n_flops / matmul), ""),
+            _row(f"{what}: start-up and a first photo", seconds[f"{name}, start-up"][0], "s"),
+            _row(f"{what}: largest difference of a scene logit from plain PyTorch", difference, ""),
+            _row(f"{what}: predictions that differ, of {RESNET_PHOTOS}", differ, "photos"),
+        ]
+    return rows
+
+
+def _resnet50_with_statistics(photos: torch.Tensor) -> torch.nn.Module:
+    """Random weights, as speed does not depend on them; BatchNorm statistics of real photos, so that folding shows."""
+    torch.manual_seed(0)
+    backbone = torchvision.models.resnet50(weights=None, num_classes=len(s2p.SCENES)).requires_grad_(False)
+    with torch.no_grad():
+        backbone.train()(photos)
+    return backbone.eval()
+
+
+def _growth(data_dir: Path) -> list[dict]:
+    """From photos to predictions with the demo backbone, no cache: the time a photo must not grow with their number."""
+    table = datasets.read("ipd", data_dir)[0]
+    table = table[table["split"] == "val"].reset_index(drop=True)  # no damaged photo among them
+    rows = []
+    for n in GROWTH:
+        with tempfile.TemporaryDirectory() as folder:
+            photos = _copies(table, data_dir, Path(folder), n)
+            # A fresh process each: the peak of a process never falls.
+            with multiprocessing.get_context("spawn").Pool(1) as pool:
+                seconds, peak = pool.apply(_predict_and_measure, (photos, Path(folder)))
+        what = f"{n:,} photos to predictions, demo backbone"
+        rows += [_row(what, seconds, "s"), _row(f"{what}: peak memory", peak / 1e6, "MB")]
+    return rows
+
+
+def _copies(table: pd.DataFrame, data_dir: Path, folder: Path, n: int) -> pd.DataFrame:
+    """``n`` photos, each with bytes of its own: what comes after the end of a JPEG is no part of the picture."""
+    photos = table.iloc[np.arange(n) % len(table)].reset_index(drop=True)
+    names = [f"{i}.jpg" for i in range(n)]
+    for name, path in zip(names, photos["path"]):
+        (folder / name).write_bytes((data_dir / path).read_bytes() + name.encode())
+    split = np.where(np.arange(n) % 5 == 0, "test", np.where(np.arange(n) % 5 == 1, "val", "train"))
+    return photos.assign(image=[f"photo {i}" for i in range(n)], path=names, split=split)
+
+
+def _predict_and_measure(photos: pd.DataFrame, folder: Path) -> tuple[float, int]:
+    """Seconds from files to test predictions, the head's training included, and peak memory in bytes."""
+    model, transform = s2p.load_s2p("demo")
+
+    def work() -> None:
+        logits, _ = scene_logits.extract_scene_logits(
+            photos, folder, model, transform, folder / "cache", workers=os.cpu_count()
         )
-    return _row("scene logits, ResNet-50 at 448 pixels", len(table) / seconds, "photos/s")
+        train, val, test = (photos["split"] == split for split in samples.SPLITS)
+        parts = [training.cached_part(logits[rows], photos.loc[rows, "label"]) for rows in (train, val)]
+        training.fit(model.scene_to_privacy_layer, *parts, Settings())
+        training.predict(model.scene_to_privacy_layer, logits[test])
+
+    return _seconds(work), peak_memory_bytes()
 
 
 def _heads() -> list[dict]:
@@ -193,7 +318,7 @@ def _heads() -> list[dict]:
         ratios.append(by_itself / together)
     ratio = float(np.median(ratios))
     return [
-        _row(f"fit the head, {HEAD_EPOCHS} epochs, {HEAD_PHOTOS:,} x 365 logits", alone, "s"),
+        _row(ONE_HEAD, alone, "s"),
         _row(f"{MANY_HEADS} heads together: cheaper per head than one after another, median of 3", ratio, "times"),
     ]
 
@@ -238,6 +363,7 @@ def _released(data_dir: Path) -> list[dict]:
     plain_s, ours_s = _seconds(plain_loop), _seconds(ours)
     difference = (found["plain"] - found["ours"]).abs().max() / found["plain"].abs().max()
     return [
+        _row(PLAIN_LOOP, len(table) / plain_s, "photos/s"),
         _row("bn_mode=released, ResNet-50 at 448 pixels", len(table) / ours_s, "photos/s"),
         _row("the same against a plain PyTorch loop", plain_s / ours_s, "times"),
         _row("largest difference of scene logits between the two, of the largest logit", difference, ""),
@@ -270,6 +396,23 @@ def _explorer(data_dir: Path) -> list[dict]:
     ]
 
 
+def _whole_training(rows: list[dict]) -> list[dict]:
+    """What the card's training would take here, extrapolated from ``rows``: the released way, and by our engine.
+
+    The released way passes train and val through the backbone in each epoch; what it takes a photo is that of the
+    plain loop. Ours passes every photo once, decoding included by its slower side, and trains on what it kept.
+    """
+    found = {row["what"]: row["value"] for row in rows}
+    n = {part: sum(IPD_PUBLISHED[part, label] for label in samples.CLASSES) for part in ("all", "test")}
+    released_s = HEAD_EPOCHS * (n["all"] - n["test"]) / found[PLAIN_LOOP]
+    ours_s = n["all"] / fastest_engine(found) + found[ONE_HEAD]
+    return [
+        _row(f"extrapolated: {HEAD_EPOCHS} epochs on IPD the released way", released_s / 3600, "h"),
+        _row("extrapolated: from IPD's photos to a trained model by the faster engine", ours_s / 3600, "h"),
+        _row("extrapolated: the released way against it", released_s / ours_s, "times"),
+    ]
+
+
 def _demo_run() -> list[dict]:
     """Time and peak memory of the last demo run, if there is one."""
     manifest = RunFolder("outputs/demo").manifest
@@ -280,3 +423,21 @@ def _demo_run() -> list[dict]:
         _row("all notebooks on the demo dataset", manifest["run"]["total_s"], "s"),
         _row("peak memory of a process in that run", peak / 1e6, "MB"),
     ]
+
+
+def _plot(table: pd.DataFrame) -> Figure:
+    """Rates of ResNet-50 by each way, and how the time a photo goes with their number."""
+    value = table.set_index("what")["value"]
+    rates = value[[what for what in value.index if what.startswith(f"{RESNET},") and ":" not in what]]
+    figure, (left, right) = plt.subplots(1, 2, figsize=(10, 3.2), layout="constrained")
+    names = rates.index.str.removeprefix(f"{RESNET}, ").str.removeprefix("engine ")
+    bars = left.barh(names, rates, color=COLOURS["public"])
+    left.bar_label(bars, fmt="%.2f", padding=3)
+    left.set(xlabel="photos per second", title=f"{RESNET}, frozen", xlim=(0, 1.18 * rates.max()))
+    left.invert_yaxis()
+    seconds = [value[f"{n:,} photos to predictions, demo backbone"] for n in GROWTH]
+    right.loglog(GROWTH, seconds, "o-", color=COLOURS["private"])
+    right.set(xlabel="photos", ylabel="seconds", title="photos to predictions, demo backbone")
+    for ax in (left, right):
+        ax.spines[["top", "right"]].set_visible(False)
+    return figure

@@ -16,6 +16,7 @@ import matplotlib.pyplot as plt
 import pandas as pd
 
 from s2p_lib import fetch, plots
+from s2p_lib.bench import fastest_engine, number_text
 from s2p_lib.claims import CLAIMS
 from s2p_lib.documents import markdown_table
 from s2p_lib.judges import CARD_PHOTOS
@@ -95,9 +96,13 @@ def costs_block() -> str:
 
 
 def bench_block() -> str:
-    bench = json.loads((ROOT / "outputs" / "bench" / "bench.json").read_text())
-    rows = [(row["what"], f"{row['value']:,.3g}", row["unit"]) for row in bench["figures"]]
-    return f"{bench['machine']}:\n\n{markdown_table(['what', 'measured', 'unit'], rows)}"
+    bench = _bench()
+    rows = [
+        (row["what"], *(number_text(row[name]) for name in ("value", "low", "high")), row["unit"])
+        for row in bench["figures"]
+    ]
+    header = ["what", "median", "least", "most", "unit"]
+    return f"{bench['machine']}; {bench['runs']} run(s):\n\n{markdown_table(header, rows)}"
 
 
 def claims_block() -> str:
@@ -130,14 +135,14 @@ def released_block() -> str:
 
 
 def scenes_block() -> str:
-    seconds = _benched(f"all notebooks on made scene files of {sum(CARD_PHOTOS['all'].values()):,} photos")
+    seconds = _benched()[f"all notebooks on made scene files of {sum(CARD_PHOTOS['all'].values()):,} photos"]
     time = f"the download, then {_minutes(seconds)} for IPD (measured on made scene files of as many photos)"
     return _needs(time, f"{_to_download('labels', 'scenes')}, more unpacked (estimated)")
 
 
 def photos_block() -> str:
     n_photos = sum(CARD_PHOTOS["all"].values())
-    hours = n_photos / _benched("scene logits, ResNet-50 at 448 pixels") / 3600
+    hours = n_photos / fastest_engine(_benched()) / 3600
     one_pass = f"{hours:.1f} h for one pass over {n_photos:,} photos without a GPU (estimated from few photos)"
     return _needs(f"the download, then {one_pass}", f"about {PHOTOS_GB} GB of photos (published)")
 
@@ -223,10 +228,12 @@ def _to_download(*what: str) -> str:
     return f"{sum(file.size for name in what for file in fetch.FILES[name]) / 1e9:.2f} GB to download"
 
 
-def _benched(what: str) -> float:
-    bench = json.loads((ROOT / "outputs" / "bench" / "bench.json").read_text())
-    (value,) = [row["value"] for row in bench["figures"] if row["what"] == what]
-    return value
+def _bench() -> dict:
+    return json.loads((ROOT / "outputs" / "bench" / "bench.json").read_text())
+
+
+def _benched() -> dict[str, float]:
+    return {row["what"]: row["value"] for row in _bench()["figures"]}
 
 
 def _minutes(seconds: float) -> str:
