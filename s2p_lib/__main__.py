@@ -283,6 +283,44 @@ def fetch(what, into, from_dir, mirrors, dataset, url_list, per_second, again) -
     raise SystemExit(1 if missing else 0)
 
 
+@main.command()
+@click.argument("photo_list", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.option(
+    "--cache", type=click.Path(file_okay=False, path_type=Path), default=Path("outputs/cache"), show_default=True
+)
+@click.option(
+    "--out", type=click.Path(file_okay=False, path_type=Path), default=Path("outputs/extract"), show_default=True
+)
+@click.option("--backbone", default="resnet50", show_default=True)
+@click.option("--weights", type=click.Path(dir_okay=False, path_type=Path), help="Weights file of the backbone.")
+@click.option("--image-size", type=click.IntRange(min=1), help="Pixels, square; by default the backbone's.")
+@click.option("--precision", type=click.Choice(["float32", "bfloat16"]), default="float32", show_default=True)
+@click.option("--batch-size", type=click.IntRange(min=1), default=16, show_default=True, help="Of the backbone's pass.")
+@click.option("--workers", type=click.IntRange(min=1), default=1, show_default=True, help="Actors with the backbone.")
+@click.option("--cpus", type=float, default=1.0, show_default=True, help="Processor cores of a worker.")
+@click.option("--gpus", type=float, default=0.0, show_default=True, help="GPUs of a worker; may be a part of one.")
+@click.option("--decoders", type=click.IntRange(min=1), default=1, show_default=True, help="Actors of one core each.")
+def extract(photo_list, cache, out, backbone, weights, image_size, precision, **size) -> None:
+    """Scene logits of the photos in PHOTO_LIST, one path or address a line, on a Ray cluster, into a cache.
+
+    A call that was stopped goes on where it was. See BEYOND_ONE_MACHINE.md.
+    """
+    from s2p_lib.model import load_s2p
+    from s2p_lib.ray_extraction import extract_on_ray
+
+    paths = [line for line in photo_list.read_text().splitlines() if line.strip()]
+    try:
+        model, transform = load_s2p(backbone, weights, image_size)
+        table = extract_on_ray(paths, model, transform, cache, out, precision=precision, **size)
+    except (ValueError, OSError, ImportError) as error:
+        raise click.ClickException(f"{error}. What was computed is kept; the same command goes on.") from None
+    failed = int(table["problem"].notna().sum())
+    click.echo(f"{len(table) - failed:,} of {len(table):,} photos have scene logits in {cache}")
+    if failed:
+        click.echo(f"{failed:,} photos cannot be used: {out / 'problems.csv'}")
+    raise SystemExit(1 if failed else 0)
+
+
 def _from_here(name: str, value: str) -> str | None:
     """Parameters arrive as text; a path means relative to where the command was typed."""
     if value.lower() == "none":

@@ -1,4 +1,4 @@
-"""Fill the marked blocks of README.md and ARTIFACT-APPENDIX.md from code and from the last runs: ``make readme``.
+"""Fill the marked blocks of README.md and of the documents beside it from code and from the last runs: ``make readme``.
 
 A block stands between ``<!-- name -->`` and ``<!-- /name -->``. Figures are never typed by hand, and the pictures of
 ``failures.html`` are taken in a real browser: ``make screenshots``.
@@ -15,7 +15,7 @@ from pathlib import Path
 import matplotlib.pyplot as plt
 import pandas as pd
 
-from s2p_lib import fetch, plots
+from s2p_lib import fetch, plots, scale
 from s2p_lib.bench import fastest_engine, number_text
 from s2p_lib.claims import CLAIMS
 from s2p_lib.documents import markdown_table
@@ -26,6 +26,7 @@ from s2p_lib.run import Parameters
 from s2p_lib.run_folder import ROOT, RunFolder
 
 README, APPENDIX = ROOT / "README.md", ROOT / "ARTIFACT-APPENDIX.md"
+BEYOND = ROOT / "BEYOND_ONE_MACHINE.md"
 PICTURE = ROOT / "notebooks" / "demo_failures.png"
 SCREENSHOTS = {name: ROOT / "notebooks" / f"demo_page_{name}.png" for name in ("gallery", "details")}
 CHROMIUM = Path("/usr/bin/chromium")  # Debian's; Playwright's own browsers are never downloaded
@@ -147,6 +148,58 @@ def photos_block() -> str:
     return _needs(f"the download, then {one_pass}", f"about {PHOTOS_GB} GB of photos (published)")
 
 
+def scale_block() -> str:
+    bench = json.loads((ROOT / "outputs" / "bench" / "bench.json").read_text())
+    cores = int(bench["machine"].split()[0])
+    return scale_text(scale.measured_cpu(fastest_engine(_benched()), cores))
+
+
+def scale_text(cpu: scale.Device) -> str:
+    """A table for the measured device and one for an assumed GPU, and what one of that needs to be fed."""
+    return "\n\n".join([*map(_scale_of, (cpu, scale.assumed_gpu())), _feeding_of(scale.assumed_gpu())])
+
+
+def _scale_of(device: scale.Device) -> str:
+    source = "measured by `s2p bench`" if device.is_measured else "**assumed, not measured**"
+    rate = f"{device.photos_per_s:,.2f}" if device.photos_per_s < 100 else f"{device.photos_per_s:,.0f}"
+    header = ["million photos", "device hours", "devices for one day", "cores that decode, for one day"]
+    header += ["photos read", "within one day", "days to read", "written", "cost of the devices"]
+    rows = [
+        (
+            f"{row.photos / 1e6:,.0f}",
+            f"{row.device_hours:,.1f}",
+            f"{row.devices_for_one_day:,}",
+            f"{row.decoding_cores_for_one_day:,}",
+            _size(row.read_bytes),
+            f"{_size(row.read_bytes_per_s)}/s",
+            f"{row.days_to_read:,.2g}" if row.days_to_read < 10 else f"{row.days_to_read:,.0f}",
+            _size(row.written_bytes),
+            f"{row.cost_usd:,.2f} USD" if row.cost_usd < 10 else f"{row.cost_usd:,.0f} USD",
+        )
+        for row in scale.scale_table(device).itertuples(index=False)
+    ]
+    return (
+        f"**{device.name[0].upper()}{device.name[1:]}**: {rate} photos per second ({source}) at "
+        f"{device.usd_per_hour:.2f} USD an hour (assumed):\n\n{markdown_table(header, rows)}"
+    )
+
+
+def _feeding_of(device: scale.Device) -> str:
+    needs, around = scale.feeding(device), scale.Surroundings()
+    return (
+        f"Days to read are those of a store that gives {_size(around.store_bytes_per_s)}/s in all (assumed). "
+        f"So that {device.name} never waits, {needs.decoding_cores:,.0f} cores decode for it (assumed: "
+        f"{around.decoded_per_s_and_core:,.0f} photos per second and core), {_size(needs.bytes_per_s_read)}/s are read "
+        f"and {_size(needs.bytes_per_s_of_pixels)}/s of resized pixels reach it. That store "
+        f"feeds {needs.devices_that_the_store_feeds:,.1f} of them."
+    )
+
+
+def _size(n_bytes: float) -> str:
+    unit, name = next(pair for pair in ((1e15, "PB"), (1e12, "TB"), (1e9, "GB"), (1e6, "MB")) if n_bytes >= pair[0])
+    return f"{n_bytes / unit:,.3g} {name}"
+
+
 def suite_block() -> str:
     suite = ElementTree.parse(ROOT / "outputs" / "tests.xml").getroot().find("testsuite")
     time = f"{_minutes(float(suite.get('time')))} for {suite.get('tests')} tests, once set up (measured)"
@@ -157,6 +210,7 @@ def suite_block() -> str:
 STATIC = {
     README: {"parameters": parameters_block, "questions": questions_block},
     APPENDIX: {"claims": claims_block},
+    BEYOND: {},
 }
 # What was measured, or estimated from what was measured.
 MEASURED = {
@@ -170,6 +224,7 @@ MEASURED = {
         "experiment 4": photos_block,
         "experiment 5": suite_block,
     },
+    BEYOND: {"scale": scale_block},
 }
 
 
@@ -204,14 +259,14 @@ def take_screenshots() -> None:
 
 
 def main() -> None:
-    for document in (README, APPENDIX):
+    for document in STATIC:
         document.write_text(fill(document.read_text(), STATIC[document] | MEASURED[document]))
     run = RunFolder("outputs/demo")
     failures = pd.concat([t.head(4) for _, t in run.read_table("failures.csv").groupby("outcome", sort=False)])
     figure = plots.plot_gallery(failures, run.data_dir, n=8)
     figure.savefig(PICTURE, dpi=80)
     plt.close(figure)
-    print(f"{README}, {APPENDIX} and {PICTURE} written")
+    print(f"{README}, {APPENDIX}, {BEYOND} and {PICTURE} written")
 
 
 def _needs(time: str, disk: str) -> str:

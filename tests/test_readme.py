@@ -6,7 +6,7 @@ from PIL import Image
 from s2p_lib import readme
 from s2p_lib.claims import CLAIMS
 
-DOCUMENTS = pytest.mark.parametrize("document", [readme.README, readme.APPENDIX], ids=lambda path: path.name)
+DOCUMENTS = pytest.mark.parametrize("document", list(readme.STATIC), ids=lambda path: path.name)
 LINK = re.compile(r"\]\(([^)]+)\)")
 
 

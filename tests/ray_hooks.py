@@ -1,0 +1,28 @@
+"""What the tests of ``ray_extraction`` put into decoding processes: these must find it by import."""
+
+import os
+import signal
+from pathlib import Path
+
+from PIL import Image
+
+DEADLY_WIDTH = 13  # of the photos at which a process is killed
+
+
+class Resize:
+    """Dies as a decoder with a wild pointer does; with ``mark`` its actor dies instead, once."""
+
+    def __init__(self, mark: Path | None = None):
+        self.mark = mark
+
+    def __call__(self, image: Image.Image) -> Image.Image:
+        if image.width == DEADLY_WIDTH and self.mark is None:
+            os.kill(os.getpid(), signal.SIGSEGV)
+        if image.width == DEADLY_WIDTH and not self.mark.exists():
+            self.mark.touch()
+            os.kill(os.getppid(), signal.SIGKILL)
+        return image.resize((32, 32), Image.Resampling.BILINEAR)
+
+
+def save_deadly(path: Path) -> None:
+    Image.new("RGB", (DEADLY_WIDTH, 20), "red").save(path)
