@@ -48,6 +48,14 @@ def possible(wanted: str, device: str, precision: str) -> tuple[str, ...]:
     return (wanted,) if wanted != "auto" else ("torch",) if problem else ENGINES
 
 
+def choose(wanted: str, device: str, precision: str, backbone: nn.Module, image_size: int, n_photos: int) -> str:
+    """One of the engines that ``possible`` gives: the one that is done with so many photos first. Raises as it does."""
+    names = possible(wanted, device, precision)
+    if len(names) == 1:
+        return names[0]
+    return "openvino" if is_worth_openvino(backbone, image_size, n_photos) else "torch"
+
+
 def is_worth_openvino(backbone: nn.Module, image_size: int, n_photos: int) -> bool:
     """Whether so many photos are work enough for OpenVINO's start-up to pay; no clock is asked, so it is repeatable."""
     return n_photos * flops_per_photo(backbone, image_size) >= WORTH_OPENVINO

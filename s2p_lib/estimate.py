@@ -16,12 +16,11 @@ import torch
 import torchvision
 from torch import nn
 
-from s2p_lib import baselines, batchnorm, carbon, datasets, demo, demo_scenes, training
+from s2p_lib import baselines, batchnorm, carbon, datasets, demo, demo_scenes, engines, training
 from s2p_lib import model as s2p
 from s2p_lib.carbon import CARD_EPOCHS, DECLARED_POWER_W
 from s2p_lib.config import Settings
 from s2p_lib.datasets import IPD_PUBLISHED
-from s2p_lib.engines import on_device, scenes_in_parts
 from s2p_lib.photos import UNREADABLE, open_photo
 from s2p_lib.protocols import BN_MODES
 from s2p_lib.published_scenes import read_scene_file, to_logits
@@ -116,16 +115,17 @@ def cost_of_protocols(run, factor_kg_per_kwh: float) -> pd.DataFrame:
         ("this run", run.backbone, model.backbone, transform, _count(samples)),
         ("IPD", "resnet50", resnet50, s2p.photo_transform(RESNET50_SIZE), ipd),
     ):
+        size, precision = s2p.image_size_of(how), run.parameter("precision")
         with carbon.measure_energy() as used:
-            times = time_photos(paths, how, network, run.device, precision=run.parameter("precision"))
+            engine = engines.choose(run.parameter("engine"), run.device, precision, network, size, sum(n.values()))
+            times = time_photos(paths, how, network, run.device, precision=precision, engine=engine)
         power_w = used["energy_kwh"] * 3.6e6 / used["duration_s"]
-        size = s2p.image_size_of(how)
         costs = {mode: _time_of_mode(mode, n, size, times, run.workers, CARD_EPOCHS) for mode in PROTOCOLS}
         hours = {mode: (seconds + head_s * n["train"]) / 3600 for mode, (seconds, _) in costs.items()}
         passes = {mode: passes for mode, (_, passes) in costs.items()}
         s_per_photo = costs["frozen"][0] / passes["frozen"]
         table = carbon.protocol_costs(passes, hours, power_w, factor_kg_per_kwh).assign(
-            photos=f"{whose}: {name}, {size} pixels",
+            photos=f"{whose}: {name}, {size} pixels, frozen by {engine}",
             s_per_photo=s_per_photo,
             kwh_per_1000_photos=carbon.energy_per_1000_photos(s_per_photo * power_w / 3.6e6, 1),
             energy_source=used["energy_source"],
@@ -253,13 +253,14 @@ def _rows_of_photos(p: Parameters, data: _Data) -> list[dict]:
     network.requires_grad_(False)
     size = p.image_size or entry.image_size
     transform, device = s2p.photo_transform(size), s2p.choose_device(p.device)
-    times = time_photos(data.paths, transform, network, device, precision=p.precision)
+    engine = engines.choose(p.engine, device, p.precision, network, size, sum(data.n.values()))
+    times = time_photos(data.paths, transform, network, device, precision=p.precision, engine=engine)
 
     def cost(mode: str) -> tuple[float, int]:
         epochs = min(EPOCHS, p.max_epochs)
         return _time_of_mode(mode, data.n, size, times, _workers(p), epochs, 3600 * p.max_hours)
 
-    n, basis = sum(data.n.values()), f"timed on {times.n} photos"
+    n, basis = sum(data.n.values()), f"timed on {times.n} photos, engine {engine}"
     rows = []
     if p.dataset == "demo" and p.data_dir is None:
         timed = data.draw_s is not None
@@ -305,18 +306,22 @@ def _time_of_mode(
         again = (epochs - 1) * sum(min(n[split], fit_in) for split in ("train", "val"))
     seconds = (in_training - again) * load_s + in_training * times.backbone_s
     seconds = min(seconds, max_training_s) if mode == "released" else seconds
-    return seconds + n_all * (load_s + times.backbone_s), in_training + n_all
+    return seconds + n_all * (load_s + times.frozen_s), in_training + n_all
 
 
 # Timing
 
 
 class PhotoTimes(NamedTuple):
-    """Seconds a photo, in one thread but for the backbone, and how many were timed."""
+    """Seconds a photo, in one thread but for the backbone, and how many were timed.
+
+    ``backbone_s`` is one pass as in training (bn_mode released, adapted), ``frozen_s`` one by an engine in eval mode.
+    """
 
     decode_s: float
     transform_s: float
     backbone_s: float
+    frozen_s: float
     n: int
 
 
@@ -327,13 +332,14 @@ def time_photos(
     device: str,
     n: int = N_TIMED,
     precision: str = "float32",
+    engine: str = "torch",
 ) -> PhotoTimes:
     """What a photo takes from its file to its scene logits, of the first ``n`` of ``paths`` that can be read.
 
-    Decoding and resizing in one thread, then the backbone in one batch. A first photo, resized and passed through the
-    backbone alone, is not counted, as the first calls in a process take long. ValueError if no photo can be read.
+    Decoding and resizing in one thread, then the backbone in one batch, plain and by an engine of ``engines.ENGINES``.
+    A first photo, resized and passed through the backbone alone, is not counted, as the first calls in a process take
+    long. ValueError if no photo can be read.
     """
-    backbone = on_device(backbone, device).eval()
     tensors, decode_s, transform_s = [], 0.0, 0.0
     with _torch_threads(1):
         for path in paths:
@@ -354,11 +360,15 @@ def time_photos(
         such_as = examples(path.name for path in paths)
         raise ValueError(f"none of {len(paths)} photos can be read, such as {such_as}: nothing can be timed")
     photos = torch.stack(tensors)
-    one_s = _seconds(lambda: scenes_in_parts(backbone, photos[:1], device, precision))
+    frozen = engines.prepare(engine, backbone, photos.shape[-1], device, precision)
+    list(frozen([photos[:1]]))
+    backbone = engines.on_device(backbone, device).eval()
+    one_s = _seconds(lambda: engines.scenes_in_parts(backbone, photos[:1], device, precision))
     timed = photos[: max(1, int(MAX_TIMED_S / one_s))]
     threads = (torch.get_num_threads(), 1)
-    backbone_s = _least_seconds(lambda: scenes_in_parts(backbone, timed, device, precision), threads) / len(timed)
-    return PhotoTimes(decode_s / len(tensors), transform_s / len(tensors), backbone_s, len(tensors))
+    passes = (lambda: engines.scenes_in_parts(backbone, timed, device, precision), lambda: list(frozen([timed])))
+    backbone_s, frozen_s = (_least_seconds(one_pass, threads) / len(timed) for one_pass in passes)
+    return PhotoTimes(decode_s / len(tensors), transform_s / len(tensors), backbone_s, frozen_s, len(tensors))
 
 
 def _seconds(work: Callable[[], object]) -> float:

@@ -129,8 +129,7 @@ def _choose(caches: dict[str, SceneLogitCache], photos: list[HashedFile], model:
     least = [name for name, n in lacking.items() if n == min(lacking.values())]
     if len(least) == 1:
         return least[0]
-    worth = engines.is_worth_openvino(model.backbone, image_size_of(transform), lacking["openvino"])
-    return "openvino" if worth else "torch"
+    return engines.choose("auto", "cpu", "float32", model.backbone, image_size_of(transform), lacking["openvino"])
 
 
 def _run_backbone(
