@@ -10,7 +10,9 @@ import hashlib
 import io
 import os
 import stat
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 from typing import NamedTuple
 
@@ -22,7 +24,7 @@ from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
 from s2p_lib.datasets import Listing
-from s2p_lib.photos import UNREADABLE, UNREADABLE_KINDS, ahead, open_with_notes, problem_of
+from s2p_lib.photos import CRASHES_DECODER, UNREADABLE, UNREADABLE_KINDS, ahead, open_with_notes, problem_of
 from s2p_lib.progress import progress
 from s2p_lib.samples import PROBLEM_COLUMNS, grouped_splits
 
@@ -46,17 +48,41 @@ def audit_photos(samples: pd.DataFrame, data_dir: str | Path, workers: int | Non
 
     Columns: image; sha256 (hex) of the file; phash (UInt64), missing for a photo that is unreadable or has almost no
     contrast; width and height (Int64, pixels); problem, why the photo cannot be used, else None; note, what is special
-    about a photo that is used, else None. Memory is that of one decoded photo per thread, and the table.
+    about a photo that is used, else None. Memory is that of one decoded photo per worker, and the table.
     """
     paths = [Path(data_dir) / path for path in samples["path"]]
-    workers = workers or os.cpu_count()
-    with ThreadPoolExecutor(workers) as pool:
-        facts = ahead(pool, _check_photo, paths, 8 * workers)
-        facts = list(progress(facts, total=len(paths), desc="checking photos", unit="photo"))
+    facts = _check_photos(paths, max(1, workers or os.cpu_count()))
+    facts = list(progress(facts, total=len(paths), desc="checking photos", unit="photo"))
     table = pd.DataFrame(facts, columns=FACTS, dtype=object)
     table = table.astype({"phash": "UInt64", "width": "Int64", "height": "Int64"})
     table.insert(0, "image", samples["image"].to_numpy())
     return table
+
+
+def _check_photos(paths: list[Path], workers: int) -> Iterator[tuple]:
+    """The ``FACTS`` of each photo, in order. In processes: a photo that crashes the decoder is named, and that is all.
+
+    Later notebooks decode in threads, which cost less: they see only photos that were decoded here.
+    """
+    n_ahead, done = 8 * workers, 0
+    while done < len(paths):
+        try:
+            with ProcessPoolExecutor(workers) as pool:
+                for facts in ahead(pool, _check_photo, paths[done:], n_ahead):
+                    yield facts
+                    done += 1
+        except BrokenProcessPool:  # one of those under way did it
+            for path in paths[done : done + n_ahead + 1]:
+                yield _check_alone(path)
+                done += 1
+
+
+def _check_alone(path: Path) -> tuple:
+    try:
+        with ProcessPoolExecutor(1) as pool:
+            return pool.submit(_check_photo, path).result()
+    except BrokenProcessPool:
+        return None, None, None, None, CRASHES_DECODER, None
 
 
 def _check_photo(path: Path) -> tuple:

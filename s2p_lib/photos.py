@@ -6,7 +6,7 @@ import struct
 import warnings
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Executor
 from pathlib import Path
 from typing import BinaryIO
 
@@ -114,6 +114,9 @@ UNREADABLE_KINDS = (
 )
 
 
+CRASHES_DECODER = "damaged: it crashes the decoder"  # the process ends, so no exception tells it
+
+
 def problem_of(path: Path, error: Exception) -> str:
     """A short reason that begins with one of ``UNREADABLE_KINDS``, without the machine's path in it."""
     if isinstance(error, FileNotFoundError):
@@ -167,10 +170,10 @@ def thumbnail(path: str | Path, size: int = 160) -> Image.Image:
     return ImageOps.pad(photo, (size, size), color="#eeeeee")
 
 
-def ahead(pool: ThreadPoolExecutor, work: Callable, items: Iterable, n: int) -> Iterator:
+def ahead(pool: Executor, work: Callable, items: Iterable, n: int) -> Iterator:
     """``work(item)`` for each item, in order; at most ``n`` items are worked on ahead of the reader.
 
-    Threads, not processes: Pillow decodes and resizes outside the interpreter lock, and no pixels have to be copied
+    Mostly in threads: Pillow decodes and resizes outside the interpreter lock, and no pixels have to be copied
     between processes.
     """
     waiting = deque()

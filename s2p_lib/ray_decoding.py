@@ -18,7 +18,7 @@ from pathlib import Path
 import fsspec
 import numpy as np
 
-from s2p_lib.photos import UNREADABLE, open_photo, problem_of
+from s2p_lib.photos import CRASHES_DECODER, UNREADABLE, open_photo, problem_of
 
 DECODINGS = 2  # of a photo that kills the process: once more, as the killer may have been a lack of memory
 DECODING_LIMIT_S = 120  # for one photo
@@ -79,7 +79,7 @@ class DecodingProcess:
                     break
                 problem = f"cannot be read: not decoded within {DECODING_LIMIT_S} s"
             except (EOFError, OSError, pickle.UnpicklingError):  # it died before, or while it answered
-                problem = "damaged: it crashes the decoder"
+                problem = CRASHES_DECODER
             self.stop()
             self._start()
         else:

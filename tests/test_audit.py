@@ -1,5 +1,6 @@
 import hashlib
 import os
+import signal
 from pathlib import Path
 
 import imagehash
@@ -97,6 +98,21 @@ def test_unreadable_photos_are_left_out_with_a_reason(tree):
     assert set(bad["action"]) == {"left out"}
     assert set(good["image"]) == {f"p{i}" for i in range(5, 12)}
     assert good.columns.tolist() == samples.columns.tolist()
+
+
+def test_a_photo_that_crashes_the_decoder_is_named_and_the_others_are_checked(tree, monkeypatch):
+    """Workers are forked from this process, so they have what is patched here."""
+    deadly, open_with_notes = tree.photo(5).read_bytes(), audit.open_with_notes
+
+    def open_or_die(file):
+        if file.getvalue() == deadly:
+            os.kill(os.getpid(), signal.SIGKILL)  # SIGSEGV would do too, with a long dump
+        return open_with_notes(file)
+
+    monkeypatch.setattr(audit, "open_with_notes", open_or_die)
+    checked = audit.audit_photos(listed(tree), tree.dir, workers=1).set_index("image")
+    assert checked["problem"].dropna().to_dict() == {"p5": "damaged: it crashes the decoder"}
+    assert checked["sha256"].notna().sum() == 11
 
 
 def test_a_pipe_is_not_waited_for(tree):
