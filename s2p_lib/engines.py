@@ -10,6 +10,7 @@ Where BatchNorm's statistics are estimated anew (bn_mode released, adapted) noth
 
 import copy
 import importlib.util
+import sys
 import warnings
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -210,8 +211,7 @@ def _why_not_openvino(device: str, precision: str) -> str | None:
 
 def _openvino(backbone: nn.Module, image_size: int) -> Engine:
     """One photo a request, so that a photo's logits do not depend on its neighbours; as many at once as pay."""
-    import openvino
-
+    openvino = _import_openvino()
     photo = torch.zeros(1, 3, image_size, image_size)
     network = _to_openvino(backbone, photo)
     network.reshape(list(photo.shape))
@@ -231,13 +231,20 @@ def _openvino(backbone: nn.Module, image_size: int) -> Engine:
     return run
 
 
+def _import_openvino():
+    """OpenVINO without its telemetry: by default its very import is reported to its maker over the internet."""
+    sys.modules.setdefault("openvino_telemetry", None)
+    import openvino
+
+    return openvino
+
+
 def _keep(request, row: int, logits: list) -> None:
     logits[row] = torch.from_numpy(request.get_output_tensor().data[0].copy())  # the request is used again
 
 
 def _to_openvino(backbone: nn.Module, photo: torch.Tensor):
-    """By the frontend itself: openvino.convert_model does the same, but it passes the photo through the network four
-    times, and reports its use to the maker over the internet unless the user has opted out."""
+    """By the frontend itself: openvino.convert_model does the same, but passes the photo through it four times."""
     from openvino.frontend import FrontEndManager
     from openvino.frontend.pytorch.ts_decoder import TorchScriptPythonDecoder
 

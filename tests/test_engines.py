@@ -1,4 +1,6 @@
 import importlib.util
+import subprocess
+import sys
 
 import pytest
 import torch
@@ -6,6 +8,7 @@ import torchvision
 
 from s2p_lib import engines
 from s2p_lib import model as s2p
+from s2p_lib.run_folder import ROOT
 
 
 @pytest.fixture(scope="module")
@@ -135,3 +138,14 @@ def test_auto_may_take_openvino_only_in_float32_on_a_processor(monkeypatch):
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: object())
     assert engines.possible("auto", "cpu", "float32") == ("torch", "openvino")
     assert engines.possible("auto", "cpu", "bfloat16") == engines.possible("auto", "cuda", "tf32") == ("torch",)
+
+
+def test_openvino_reports_its_use_to_nobody():
+    pytest.importorskip("openvino", reason="OpenVINO is not installed; it is an extra")
+    work = (
+        "import sys; from s2p_lib import engines, model as s2p; import torch; m, t = s2p.load_s2p('demo');"
+        "list(engines.prepare('openvino', m.backbone, 128, 'cpu', 'float32')([torch.zeros(1, 3, 128, 128)]));"
+        "print([name for name, module in sys.modules.items() if 'openvino_telemetry' in name and module])"
+    )
+    done = subprocess.run([sys.executable, "-c", work], capture_output=True, text=True, check=True, cwd=ROOT)
+    assert done.stdout.strip() == "[]"
