@@ -14,7 +14,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import accuracy_score, balanced_accuracy_score, f1_score, log_loss
 from torch import nn
 
-from s2p_lib import batchnorm, datasets, samples, scene_logits, training
+from s2p_lib import batchnorm, datasets, engines, samples, scene_logits, training
 from s2p_lib import model as s2p
 from s2p_lib.config import Settings
 from s2p_lib.metrics import MEASURES
@@ -328,7 +328,7 @@ def test_validation_in_released_mode_fits_itself_to_the_memory():
     model = s2p.S2P(Small(nn.Sequential(nn.BatchNorm2d(3), nn.Flatten(), nn.Linear(192, 365)).eval()))
     train, val = (training.released_part(model, FakePhotos(0), "cpu", is_training) for is_training in (True, False))
     assert len(next(val.scene_logits([torch.arange(60)]))) == 60
-    with pytest.raises(scene_logits.OutOfMemory, match="batch_size=30"):
+    with pytest.raises(engines.OutOfMemory, match="batch_size=30"):
         next(train.scene_logits([torch.arange(60)]))
 
 
