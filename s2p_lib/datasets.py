@@ -518,7 +518,7 @@ def _joined(labels: pd.DataFrame, places: pd.DataFrame, n_unlisted: int, label_f
 
 def _read_folder(data_dir: Path, fold: int | str) -> Listing:
     """Own photos: sub-folders ``private/`` and ``public/``, or ``labels.csv`` with image and label (by name)."""
-    n_unlisted = 0
+    n_unlisted, unwritable = 0, set()
     if (data_dir / OWN_LABEL_FILE).is_file():
         table = _read_own_labels(data_dir, fold)
     elif all((data_dir / label).is_dir() for label in CLASSES):
@@ -527,7 +527,8 @@ def _read_folder(data_dir: Path, fold: int | str) -> Listing:
         ]
         photos = [(path, label) for path, label in files if _looks_like_photo(path)]
         n_unlisted = len(files) - len(photos)
-        table = pd.DataFrame(photos, columns=["path", "label"])
+        unwritable = {printable(path) for path, _ in photos if path != printable(path)}
+        table = pd.DataFrame([(printable(path), label) for path, label in photos], columns=["path", "label"])
     else:
         there = ", ".join(sorted(p.name for p in data_dir.iterdir())[:8]) if data_dir.is_dir() else "nothing"
         raise FileNotFoundError(
@@ -540,15 +541,12 @@ def _read_folder(data_dir: Path, fold: int | str) -> Listing:
         check_own_fold(fold)
     names = table["path"].map(bare_name)
     doubled = names.duplicated(keep=False)
-    table["image"] = names.mask(doubled, table["path"].str.replace("[/.]", "_", regex=True)).map(printable)
+    table["image"] = names.mask(doubled, table["path"].str.replace("[/.]", "_", regex=True))
     _must_be_unique_names(table["image"], data_dir)
     exists = [(data_dir / path).is_file() for path in table["path"]]
     note = pd.Series(np.where(doubled, RENAMED, None), dtype=object)
-    note = note.where(
-        table["path"].map(printable) == table["path"], "file name is not UTF-8, rename the file to use it"
-    )
-    table["note"] = note.where(exists, "missing file")
-    table["path"] = table["path"].map(printable)
+    note = note.where(exists, "missing file")
+    table["note"] = note.mask(table["path"].isin(unwritable), "file name is not UTF-8, rename the file to use it")
     columns = ["image", "label", "split"] if "split" in table else ["image", "label"]
     places = table.assign(source="folder")[["image", "source", "path", "note"]]
     return _joined(table[columns], places, n_unlisted, OWN_LABEL_FILE)

@@ -127,7 +127,7 @@ def test_the_keyboard_alone_goes_everywhere(open_page):
     assert page.inner_text("#title") == "b"
     press("Escape")
     assert page.locator("dialog").is_hidden()
-    page.wait_for_function("document.activeElement.ariaLabel === 'Details of b'")  # the browser tells of closing later
+    page.locator("[aria-label='Details of b']:focus").wait_for()  # the browser tells of closing later
     press("Tab")
     assert not opened.focused().startswith("Details")  # one stop for the whole gallery
 

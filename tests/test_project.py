@@ -55,9 +55,9 @@ def test_conda_takes_python_3_11_and_the_same_list():
     assert project()["requires-python"] == "==3.11.*"
 
 
-def test_make_installs_the_same_list_and_ci_calls_make_test():
+def test_make_installs_the_same_list_and_ci_calls_make():
     assert "--requirement requirements.lock" in (ROOT / "Makefile").read_text()
-    assert (ROOT / ".ci" / "run").read_text().rstrip().endswith("make test")
+    assert (ROOT / ".ci" / "run").read_text().endswith("\nmake test\nmake test-ray\n")
 
 
 def tracked() -> list[str]:
