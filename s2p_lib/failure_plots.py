@@ -11,7 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
-from s2p_lib.failures import signed
+from s2p_lib.failures import signed, with_minus_sign
 from s2p_lib.plots import COLOURS, NEUTRAL, draw_gallery, gallery_height
 from s2p_lib.slices import BETTER, NOT_TOLD_APART, STATEMENTS, TOO_FEW, WORSE, Statement, can_be_sliced
 
@@ -31,7 +31,7 @@ def plot_explanation(explanation: pd.DataFrame, n: int = 10) -> Figure:
     """
     shown, others = explanation.head(n), explanation.iloc[n:]
     names = [
-        f"{row.scene} (logit {_minus(f'{row.logit:.1f}')}, mean {_minus(f'{row.mean:.1f}')})"
+        f"{row.scene} (logit {with_minus_sign(f'{row.logit:.1f}')}, mean {with_minus_sign(f'{row.mean:.1f}')})"
         for row in shown.itertuples(name="Row")
     ]
     values = shown["contribution"].tolist()
@@ -136,8 +136,3 @@ def _signed_bars(names: list[str], values: list[float]) -> tuple[Figure, Axes]:
     sides = [Patch(color=COLOURS[label], label=f"towards {label}") for label in ("public", "private")]  # as drawn
     figure.legend(handles=sides, loc="outside lower center", ncols=2, fontsize=9)
     return figure, ax
-
-
-def _minus(number: str) -> str:
-    """With the minus sign that the axes have."""
-    return number.replace("-", "\N{MINUS SIGN}")

@@ -137,7 +137,11 @@ def flip_words(turned: pd.DataFrame, margin_private: float) -> str:
 
 def signed(contribution: float) -> str:
     """``+0.50`` or ``\N{MINUS SIGN}0.50``: with the minus sign that figures and pages have."""
-    return f"{contribution:+.2f}".replace("-", "\N{MINUS SIGN}")
+    return with_minus_sign(f"{contribution:+.2f}")
+
+
+def with_minus_sign(number: str) -> str:
+    return number.replace("-", "\N{MINUS SIGN}")
 
 
 def scene_weights(head: nn.Linear, mean_logits: np.ndarray) -> pd.DataFrame:
