@@ -23,7 +23,7 @@ test: $(INSTALLED)
 
 # The same extraction on a cluster, here one of this machine alone; Ray is an extra.
 test-ray: $(INSTALLED)
-	$(BIN)/pip install --quiet --no-build-isolation --editable '.[ray]'
+	$(BIN)/pip install --quiet --constraint requirements.lock --no-build-isolation --editable '.[ray]'
 	$(PYTEST) tests/test_ray_extraction.py
 
 lab: $(INSTALLED)

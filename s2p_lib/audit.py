@@ -8,9 +8,10 @@ which ends at the first of ``, : ; (``; several texts of one photo are joined by
 import errno
 import hashlib
 import io
+import itertools
 import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
@@ -83,6 +84,13 @@ def _check_alone(path: Path) -> tuple:
             return pool.submit(_check_photo, path).result()
     except BrokenProcessPool:
         return None, None, None, None, CRASHES_DECODER, None
+
+
+def readable(paths: Iterable[Path], n: int) -> list[Path]:
+    """The first ``n`` of these photos that can be used; one that crashes the decoder does so in another process."""
+    paths = list(paths)
+    is_good = (facts[FACTS.index("problem")] is None for facts in _check_photos(paths, 1))
+    return list(itertools.islice(itertools.compress(paths, is_good), n))
 
 
 def _check_photo(path: Path) -> tuple:

@@ -69,7 +69,7 @@ def run_bench(out: Path, times: int = 1) -> str:
     by_figure = runs.groupby(["what", "unit"], sort=False)["value"]
     table = by_figure.agg(value="median", low="min", high="max").reset_index()
     machine = f"{os.cpu_count()} cores, torch {torch.__version__} with {torch.get_num_threads()} threads"
-    content = {"machine": machine, "runs": times, "figures": table.to_dict("records")}
+    content = {"machine": machine, "cores": os.cpu_count(), "runs": times, "figures": table.to_dict("records")}
     (out / "bench.json").write_text(json.dumps(content, indent=1))
     _plot(table).savefig(out / "bench.png", dpi=110)
     shown = table.assign(**{name: table[name].map(number_text) for name in ("value", "low", "high")})

@@ -16,12 +16,12 @@ import torch
 import torchvision
 from torch import nn
 
-from s2p_lib import baselines, batchnorm, carbon, datasets, demo, demo_scenes, engines, training
+from s2p_lib import audit, baselines, batchnorm, carbon, datasets, demo, demo_scenes, engines, training
 from s2p_lib import model as s2p
 from s2p_lib.carbon import CARD_EPOCHS, DECLARED_POWER_W
 from s2p_lib.config import Settings
 from s2p_lib.datasets import IPD_PUBLISHED
-from s2p_lib.photos import UNREADABLE, open_photo
+from s2p_lib.photos import open_photo
 from s2p_lib.protocols import BN_MODES
 from s2p_lib.published_scenes import read_scene_file, to_logits
 from s2p_lib.run import NOTEBOOKS, Parameters, check_features
@@ -253,28 +253,32 @@ def _rows_of_photos(p: Parameters, data: _Data) -> list[dict]:
     network.requires_grad_(False)
     size = p.image_size or entry.image_size
     transform, device = s2p.photo_transform(size), s2p.choose_device(p.device)
-    engine = engines.choose(p.engine, device, p.precision, network, size, sum(data.n.values()))
-    times = time_photos(data.paths, transform, network, device, precision=p.precision, engine=engine)
+    n = sum(data.n.values())
 
-    def cost(mode: str) -> tuple[float, int]:
+    def timed(precision: str, wanted: str) -> PhotoTimes:
+        engine = engines.choose(wanted, device, precision, network, size, n)
+        return time_photos(data.paths, transform, network, device, precision=precision, engine=engine)
+
+    def cost(mode: str, times: PhotoTimes) -> tuple[float, int]:
         epochs = min(EPOCHS, p.max_epochs)
         return _time_of_mode(mode, data.n, size, times, _workers(p), epochs, 3600 * p.max_hours)
 
-    n, basis = sum(data.n.values()), f"timed on {times.n} photos, engine {engine}"
+    times = timed(p.precision, p.engine)
+    basis = f"timed on {times.n} photos, engine {times.engine}"
     rows = []
     if p.dataset == "demo" and p.data_dir is None:
-        timed = data.draw_s is not None
-        said = f"timed on {N_TIMED} photos" if timed else "already drawn"
+        said = "already drawn" if data.draw_s is None else f"timed on {N_TIMED} photos"
         rows.append(_row("draw the demo photos", demo.plan_photos().shape[0], data.draw_s or 0, data.draw_bytes, said))
     rows.append(_row("check photos", n, n * times.decode_s / _workers(p), 0, basis))
-    seconds, passes = cost(p.bn_mode)
+    seconds, passes = cost(p.bn_mode, times)
     disk = n * _CACHE_BYTES + 4 * s2p.count_parameters(network)["total"]
     rows.append(_row("scene logits", passes, seconds, disk, basis))
     compared = p.compare_bn_modes if p.compare_bn_modes is not None else p.dataset == "demo"
     if compared:
-        others = [mode for mode in BN_MODES if mode != p.bn_mode] if _has_batchnorm(network) else []
-        others.append("frozen")  # in the other precision
-        seconds, passes = (sum(parts) for parts in zip(*(cost(mode) for mode in others)))
+        modes = [mode for mode in BN_MODES if mode != p.bn_mode] if _has_batchnorm(network) else []
+        others = [cost(mode, times) for mode in modes]
+        others += [cost("frozen", timed(q, "auto")) for q in engines.precisions_on(device) if q != p.precision]
+        seconds, passes = (sum(parts) for parts in zip(*others))
         row = _row("compare BatchNorm modes", passes, seconds, len(others) * n * _CACHE_BYTES, basis)
         rows.append(row | {"heads": len(others)})
     return rows
@@ -306,7 +310,7 @@ def _time_of_mode(
         again = (epochs - 1) * sum(min(n[split], fit_in) for split in ("train", "val"))
     seconds = (in_training - again) * load_s + in_training * times.backbone_s
     seconds = min(seconds, max_training_s) if mode == "released" else seconds
-    return seconds + n_all * (load_s + times.frozen_s), in_training + n_all
+    return seconds + times.start_s + n_all * (load_s + times.frozen_s), in_training + n_all
 
 
 # Timing
@@ -315,13 +319,16 @@ def _time_of_mode(
 class PhotoTimes(NamedTuple):
     """Seconds a photo, in one thread but for the backbone, and how many were timed.
 
-    ``backbone_s`` is one pass as in training (bn_mode released, adapted), ``frozen_s`` one by an engine in eval mode.
+    ``backbone_s`` is one pass as in training (bn_mode released, adapted), ``frozen_s`` one by ``engine`` in eval mode,
+    and ``start_s`` what that takes once, its first photo included.
     """
 
     decode_s: float
     transform_s: float
     backbone_s: float
     frozen_s: float
+    start_s: float
+    engine: str
     n: int
 
 
@@ -340,35 +347,32 @@ def time_photos(
     A first photo, resized and passed through the backbone alone, is not counted, as the first calls in a process take
     long. ValueError if no photo can be read.
     """
+    good = audit.readable(paths, n)
+    if not good:
+        such_as = examples(path.name for path in paths)
+        raise ValueError(f"none of {len(paths)} photos can be read, such as {such_as}: nothing can be timed")
     tensors, decode_s, transform_s = [], 0.0, 0.0
     with _torch_threads(1):
-        for path in paths:
+        transform(open_photo(good[0]))
+        for path in good:
             started = time.perf_counter()
-            try:
-                photo = open_photo(path)
-            except UNREADABLE:
-                continue
+            photo = open_photo(path)
             decode_s += time.perf_counter() - started
-            if not tensors:
-                transform(photo)
             started = time.perf_counter()
             tensors.append(transform(photo))
             transform_s += time.perf_counter() - started
-            if len(tensors) == n:
-                break
-    if not tensors:
-        such_as = examples(path.name for path in paths)
-        raise ValueError(f"none of {len(paths)} photos can be read, such as {such_as}: nothing can be timed")
     photos = torch.stack(tensors)
+    started = time.perf_counter()
     frozen = engines.prepare(engine, backbone, photos.shape[-1], device, precision)
     list(frozen([photos[:1]]))
+    start_s = time.perf_counter() - started
     backbone = engines.on_device(backbone, device).eval()
     one_s = _seconds(lambda: engines.scenes_in_parts(backbone, photos[:1], device, precision))
     timed = photos[: max(1, int(MAX_TIMED_S / one_s))]
     threads = (torch.get_num_threads(), 1)
     passes = (lambda: engines.scenes_in_parts(backbone, timed, device, precision), lambda: list(frozen([timed])))
     backbone_s, frozen_s = (_least_seconds(one_pass, threads) / len(timed) for one_pass in passes)
-    return PhotoTimes(decode_s / len(tensors), transform_s / len(tensors), backbone_s, frozen_s, len(tensors))
+    return PhotoTimes(decode_s / len(good), transform_s / len(good), backbone_s, frozen_s, start_s, engine, len(good))
 
 
 def _seconds(work: Callable[[], object]) -> float:

@@ -346,7 +346,8 @@ class Run(RunFolder):
 
         cache = self.path("scene_logits")
         if self.from_photos:
-            precision = precision or self.parameter("precision")
+            own = self.parameter("precision")
+            precision = precision or own
             logits, unreadable = extract_scene_logits(
                 samples,
                 self.data_dir,
@@ -356,7 +357,7 @@ class Run(RunFolder):
                 self.device,
                 workers=self.workers,
                 precision=precision,
-                engine=self.parameter("engine"),
+                engine=self.parameter("engine") if precision == own else "auto",  # not every engine has every precision
                 tell=lambda done: self.update_manifest("scene_logits", {f"{self.notebook} {precision}": done}),
             )
         else:
@@ -592,11 +593,14 @@ def peak_memory_bytes() -> int:
 
 def check_before_work(p: Parameters, names: tuple[str, ...] = tuple(NOTEBOOKS)) -> None:
     """Find what is missing or wrong now: before old results are removed, and not after an hour of reading photos."""
+    from s2p_lib.engines import possible
     from s2p_lib.model import choose_device
 
     check_data_dir(p.dataset, p.data_dir)
     check_features(p)
-    choose_device(p.device)
+    device = choose_device(p.device)
+    if p.features == "photos":
+        possible(p.engine, device, p.precision)
     carbon.grid_factor_kg_per_kwh(p.country)
     if "02_train" in names:
         _check_model_files(p)

@@ -4,11 +4,12 @@ import re
 from types import SimpleNamespace
 
 import nbformat
+import numpy as np
 import pandas as pd
 import pytest
 from click.testing import CliRunner
 
-from s2p_lib import datasets, samples
+from s2p_lib import datasets, samples, scene_logits
 from s2p_lib import model as s2p
 from s2p_lib import run as runs
 from s2p_lib.__main__ import main
@@ -171,6 +172,23 @@ def test_photos_that_vanished_since_are_left_out_and_added_to_the_audit(tree, tm
         run.load_scene_logits(table, *s2p.load_s2p())
 
 
+def test_an_engine_is_asked_for_the_runs_own_precision_alone(tree, tmp_path, monkeypatch):
+    """The comparison of precisions must not fail for an engine that has only one of them."""
+    asked = []
+    monkeypatch.setattr(
+        scene_logits,
+        "extract_scene_logits",
+        lambda samples, *_, precision, engine, **__: (asked.append((precision, engine)) or np.zeros((12, 365)), {}),
+    )
+    given = {"run_dir": str(tmp_path), "data_dir": str(tree.dir), "dataset": "ipd", "engine": "openvino"}
+    finish("01_data_splits", tmp_path, "x")
+    run = runs.start("02_train", namespace_of("02_train", **given))
+    table = datasets.read("ipd", tree.dir).samples
+    for precision in (None, "float32", "bfloat16"):
+        run.load_scene_logits(table, None, None, precision)
+    assert asked == [("float32", "openvino"), ("float32", "openvino"), ("bfloat16", "auto")]
+
+
 def test_a_notebook_that_stopped_half_way_leaves_no_result_to_go_on_with(tmp_path):
     finish("01_data_splits", tmp_path, "x")
     finish("02_train", tmp_path, "x")
@@ -226,6 +244,8 @@ def test_the_command_refuses_unknown_parameters_before_it_starts(tmp_path):
         ({"data_dir": "."}, "resnet50_places365.pth.tar"),
         ({"data_dir": ".", "weights": "nowhere.pth"}, "nowhere.pth not found"),
         ({"dataset": "demo", "run_dir": "elsewhere"}, "--out"),
+        ({"dataset": "demo", "precision": "tf32", "device": "cpu"}, "precision='tf32' is not there on cpu"),
+        ({"dataset": "demo", "engine": "openvino", "precision": "bfloat16", "device": "cpu"}, "use engine='torch'"),
         ({"dataset": "demo", "data_dir": "/nowhere"}, "parent folder of curated_ipd"),
         ({"dataset": "demo", "country": "XXX"}, "'XXX' is unknown"),
         ({"dataset": "demo", "weights": __file__}, "was not read"),
