@@ -1,5 +1,6 @@
 """Photos -> scene logits [N, 365], computed once by one of the ``engines`` and kept in a ``logit_cache``."""
 
+import io
 import itertools
 import time
 from collections import deque
@@ -15,7 +16,7 @@ from s2p_lib import engines
 from s2p_lib.file_hashes import HashedFile, hash_files
 from s2p_lib.logit_cache import SceneLogitCache, ShardGone
 from s2p_lib.model import S2P, SCENES, fingerprint, image_size_of
-from s2p_lib.photos import UNREADABLE, ahead, open_photo, problem_of
+from s2p_lib.photos import UNREADABLE, ahead, open_photo, problem_of, read_hashed
 from s2p_lib.progress import progress
 from s2p_lib.samples import PROBLEM_COLUMNS
 
@@ -164,8 +165,11 @@ def _run_backbone(
 
 
 def _load(sha256: str, path: Path, transform) -> tuple[str, torch.Tensor | None, str | None]:
-    """(sha256, float32 tensor [3, H, W], None), or (sha256, None, problem) for an unreadable photo."""
+    """(sha256, float32 tensor [3, H, W], None), or (sha256, None, problem) for an unreadable photo.
+
+    Decoded are the bytes that were hashed: what is kept under a hash is of that file, even if it changes meanwhile.
+    """
     try:
-        return sha256, transform(open_photo(path)), None
+        return sha256, transform(open_photo(io.BytesIO(read_hashed(path, sha256)))), None
     except UNREADABLE as error:
         return sha256, None, problem_of(path, error)
