@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 
 from s2p_lib.file_hashes import hash_files
-from s2p_lib.logit_cache import SceneLogitCache
+from s2p_lib.logit_cache import open_cache
 from s2p_lib.model import SCENES
 from s2p_lib.photos import FileChanged, ahead, problem_of, read_hashed
 from s2p_lib.progress import progress
@@ -55,7 +55,7 @@ def read_published_scenes(
             yield hashes, np.stack(logits)
 
     files = hash_files([Path(data_dir) / path for path in samples["path"]], workers, cache_dir)
-    return through_cache(samples, data_dir, files, SceneLogitCache(cache_dir, key), parse)
+    return through_cache(samples, data_dir, files, open_cache(cache_dir, key), parse)
 
 
 def audit_scene_files(

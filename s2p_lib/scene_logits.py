@@ -14,7 +14,7 @@ import torch
 
 from s2p_lib import engines
 from s2p_lib.file_hashes import HashedFile, hash_files
-from s2p_lib.logit_cache import SceneLogitCache, ShardGone
+from s2p_lib.logit_cache import SceneLogitCache, ShardGone, open_cache
 from s2p_lib.model import S2P, SCENES, fingerprint, image_size_of
 from s2p_lib.photos import UNREADABLE, ahead, open_photo, problem_of, read_hashed
 from s2p_lib.progress import progress
@@ -51,7 +51,7 @@ def extract_scene_logits(
     started = time.monotonic()
     names = engines.possible(engine, device, precision)
     caches = {
-        name: SceneLogitCache(cache_dir, fingerprint(model, transform, engines.numerics(name, precision)))
+        name: open_cache(cache_dir, fingerprint(model, transform, engines.numerics(name, precision)))
         for name in names
     }
     photos = _hashed(samples, data_dir, cache_dir, workers)
@@ -83,9 +83,6 @@ def through_cache(
     ``compute(todo, failed)`` takes the paths of files by their sha256, yields (hashes, logits [n, 365]) shard by shard,
     and puts the problems of files that cannot be used into ``failed``.
     """
-    if cache.damaged:
-        print(f"{len(cache.damaged)} damaged cache file(s) left out; their photos are computed again")
-        cache.damaged.clear()
     todo = {photo.sha256: photo.path for photo in photos if photo.sha256 and photo.sha256 not in cache}
     failed = {}
     if todo:

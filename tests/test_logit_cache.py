@@ -1,5 +1,6 @@
 """The cache by itself, and what a crash, a second run, a full or read-only disk do to an extraction."""
 
+import hashlib
 import os
 import signal
 import subprocess
@@ -8,7 +9,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import safetensors.numpy
+import torch
 from click.testing import CliRunner
+from safetensors.torch import save as torch_save
 
 from s2p_lib import datasets, logit_cache
 from s2p_lib import model as s2p
@@ -19,6 +23,7 @@ from s2p_lib.run_folder import ROOT
 
 KEY = "0123456789abcdef" * 4
 HASHES = [f"{i:064x}" for i in range(6)]
+SHARD_PART, MEMORY_PART = f"{'a' * 64}.{'1' * 32}.part", f"file_hashes.{'1' * 32}.part"
 LOGITS = np.arange(6 * 365, dtype=np.float32).reshape(6, 365)
 
 
@@ -74,7 +79,7 @@ def test_nothing_is_written_where_nothing_is_added(tmp_path):
 
 def test_old_unfinished_files_go_and_young_ones_stay(filled):
     cache = SceneLogitCache(filled, KEY)
-    old, young = cache.folder / "a.1.part", cache.folder / "b.2.part"
+    old, young = cache.folder / SHARD_PART, cache.folder / SHARD_PART.replace("a", "b")
     old.touch()
     young.touch()
     age(old)
@@ -84,13 +89,14 @@ def test_old_unfinished_files_go_and_young_ones_stay(filled):
 
 def test_the_list_counts_and_changes_nothing(filled):
     spoil(shards(filled)[0])
-    (filled / KEY[:16] / "x.part").touch()
+    (filled / KEY[:16] / SHARD_PART).touch()
     (filled / "adapted-0123-4567.safetensors").write_bytes(b"of another kind")
     before = {path: path.stat().st_mtime_ns for path in filled.rglob("*")}
     (row,) = logit_cache.list_caches([filled]).to_dict("records")
     size = sum(shard.stat().st_size for shard in shards(filled))
     assert row == {"folder": str(filled), "cache": KEY[:16], "shards": 2, "photos": 4, "bytes": size} | {
         "damaged": 1,
+        "foreign": 0,
         "unfinished": 1,
     }
     assert {path: path.stat().st_mtime_ns for path in filled.rglob("*")} == before
@@ -99,7 +105,7 @@ def test_the_list_counts_and_changes_nothing(filled):
 def test_the_command_lists_and_cleans_and_says_what_it_removed(filled):
     spoiled, whole = shards(filled)
     spoil(spoiled)
-    part, other = filled / KEY[:16] / "x.part", filled / "adapted-0123-4567.safetensors"
+    part, other = filled / KEY[:16] / SHARD_PART, filled / "adapted-0123-4567.safetensors"
     part.touch()
     age(part)
     other.write_bytes(b"of another kind")
@@ -115,6 +121,110 @@ def test_the_command_lists_and_cleans_and_says_what_it_removed(filled):
     assert f"removed {whole} (all" in emptied.output
     assert "no cache of scene logits" in emptied.output
     assert list(filled.iterdir()) == [other]
+
+
+def test_only_its_own_unfinished_files_are_cleaned(filled):
+    own = [filled / KEY[:16] / SHARD_PART, filled / MEMORY_PART]
+    others = [filled / "places365.pth.tar.part", filled / KEY[:16] / "half.zip.part", filled / SHARD_PART]
+    for part in own + others:
+        part.touch()
+        age(part)
+    removed = logit_cache.clean_caches([filled])
+    assert sorted(removed["file"]) == sorted(map(str, own))
+    assert all(part.exists() for part in others)
+
+
+def test_the_command_finds_the_caches_of_a_run_by_the_run_s_folder(filled):
+    listed = CliRunner().invoke(main, ["cache", str(filled.parent)])
+    assert "1 cache(s), 6 photos" in listed.output
+    logit_cache.clean_caches([filled.parent], everything=True)
+    assert shards(filled) == []
+
+
+def test_a_folder_that_is_named_twice_is_listed_once(filled):
+    assert len(logit_cache.list_caches([filled.parent, filled, str(filled)])) == 1
+
+
+def put_shard(folder: Path, content: bytes) -> Path:
+    """A file that is named as a good shard would be."""
+    shard = folder / KEY[:16] / f"{hashlib.sha256(content).hexdigest()}.safetensors"
+    shard.write_bytes(content)
+    return shard
+
+
+def shard_of(key: str = KEY, **arrays) -> bytes:
+    return safetensors.numpy.save(arrays, metadata={"key": key})
+
+
+SHAS, NAN_LOGITS = np.ones((2, 32), np.uint8), np.full((2, 365), np.nan, np.float32)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"",
+        b"no safetensors",
+        shard_of(scene_logits=LOGITS[:2]),
+        shard_of(photo_sha256=SHAS),
+        shard_of(photo_sha256=SHAS, scene_logits=LOGITS[:1]),
+        shard_of(photo_sha256=SHAS[:1], scene_logits=LOGITS[:1, :1].copy()),
+        shard_of(photo_sha256=SHAS, scene_logits=NAN_LOGITS),
+        shard_of(photo_sha256=SHAS, scene_logits=LOGITS[:2].astype(np.float64)),
+        shard_of(photo_sha256=SHAS, scene_logits=LOGITS[:2], more=SHAS),
+        shard_of(photo_sha256=np.array(1, np.uint8), scene_logits=np.array(1, np.float32)),
+        torch_save({"photo_sha256": torch.ones(2, 32), "scene_logits": torch.ones(2, 365, dtype=torch.bfloat16)}),
+    ],
+)
+def test_a_well_named_file_that_is_no_shard_counts_as_damaged(filled, content):
+    shard = put_shard(filled, content)
+    (row,) = logit_cache.list_caches([filled]).to_dict("records")
+    assert (row["photos"], row["damaged"]) == (6, 1)
+    cache = SceneLogitCache(filled, KEY)
+    assert (cache.damaged, set(cache)) == ([shard.name], set(HASHES))
+    assert np.array_equal(cache.read(HASHES), LOGITS)
+    put_shard(filled, content)
+    assert logit_cache.clean_caches([filled])["why"].tolist() == ["damaged"]
+
+
+def test_a_shard_that_is_replaced_by_a_wrong_one_while_in_use_is_not_read(filled):
+    cache = SceneLogitCache(filled, KEY)
+    spoil(shards(filled)[0])
+    with pytest.raises(ShardGone):
+        cache.read(HASHES)
+
+
+def test_a_folder_that_is_named_like_a_shard_is_left_alone(filled):
+    folder = filled / KEY[:16] / f"{'e' * 64}.safetensors"
+    folder.mkdir()
+    assert np.array_equal(SceneLogitCache(filled, KEY).read(HASHES), LOGITS)
+    assert logit_cache.list_caches([filled])["shards"].tolist() == [2]
+    logit_cache.clean_caches([filled], everything=True)
+    assert folder.is_dir()
+
+
+@pytest.mark.parametrize("key", ["f" * 64, KEY[:-1] + "0", ""])
+def test_a_shard_of_another_cache_is_told_and_left_alone_and_never_used(filled, capsys, key):
+    foreign = put_shard(filled, shard_of(key, photo_sha256=SHAS, scene_logits=LOGITS[:2]))
+    cache = logit_cache.open_cache(filled, KEY)
+    assert set(cache) == set(HASHES)
+    assert (cache.foreign, cache.damaged) == ([foreign.name], [])
+    assert "left out and not changed: they hold the scene logits of another backbone" in capsys.readouterr().out
+    logit_cache.clean_caches([filled])
+    assert foreign.exists()
+
+
+def test_shards_of_another_cache_are_listed_and_go_with_all(filled):
+    foreign = put_shard(filled, shard_of("f" * 64, photo_sha256=SHAS, scene_logits=LOGITS[:2]))
+    (row,) = logit_cache.list_caches([filled]).to_dict("records")
+    assert (row["photos"], row["foreign"]) == (6, 1)
+    assert str(foreign) in logit_cache.clean_caches([filled], everything=True)["file"].tolist()
+
+
+def test_logits_that_are_not_finite_are_not_kept(tmp_path):
+    cache = SceneLogitCache(tmp_path, KEY)
+    with pytest.raises(ValueError, match="not finite for 2 of 2 photos.*Take another checkpoint"):
+        cache.add(HASHES[:2], NAN_LOGITS)
+    assert list(tmp_path.iterdir()) == []
 
 
 def extract(tree, cache, **options):
