@@ -133,8 +133,8 @@ def open_cache(folder: str | Path, key: str) -> SceneLogitCache:
     cache = SceneLogitCache(folder, key)
     if cache.damaged:
         print(
-            f"{len(cache.damaged)} damaged cache file(s) in {cache.folder} left out, and removed where that is allowed; "
-            "their photos are computed again when they are needed"
+            f"{len(cache.damaged)} damaged cache file(s) in {cache.folder} left out, and removed if that is allowed: "
+            "their photos are computed again when needed"
         )
     if cache.foreign:
         print(
@@ -173,8 +173,9 @@ def _row_of(cache: Path) -> dict:
 def clean_caches(folders: Iterable[str | Path], everything: bool = False) -> pd.DataFrame:
     """Remove damaged shards and .part files of killed runs; with ``everything`` all shards and remembered hashes too.
 
-    Looked into are the folders of ``list_caches``; shards of another cache go with ``everything`` only. One row per removed file: file, bytes, why. OSError for a file that cannot be removed. A run that uses a cache
-    meanwhile computes again what it misses.
+    Looked into are the folders of ``list_caches``; shards of another cache go with ``everything`` only. One row per
+    removed file: file, bytes, why. OSError for a file that cannot be removed. A run that uses a cache meanwhile
+    computes again what it misses.
     """
     rows = []
     for folder in _with_scene_logits(folders):

@@ -32,6 +32,7 @@ UNREADABLE = (
     Image.DecompressionBombError,
 )
 
+
 class FileChanged(ValueError):
     """A file is not the one whose hash was taken: it has changed since."""
 

@@ -1,7 +1,9 @@
 """The cache by itself, and what a crash, a second run, a full or read-only disk do to an extraction."""
 
+import errno
 import hashlib
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -222,7 +224,7 @@ def test_shards_of_another_cache_are_listed_and_go_with_all(filled):
 
 def test_logits_that_are_not_finite_are_not_kept(tmp_path):
     cache = SceneLogitCache(tmp_path, KEY)
-    with pytest.raises(ValueError, match="not finite for 2 of 2 photos.*Take another checkpoint"):
+    with pytest.raises(ValueError, match=r"not finite for 2 of 2 photos.*Take another checkpoint"):
         cache.add(HASHES[:2], NAN_LOGITS)
     assert list(tmp_path.iterdir()) == []
 
@@ -252,7 +254,7 @@ def test_hits_and_size_are_told_and_shown(tree, tmp_path, capsys):
 def test_auto_stays_with_the_engine_that_has_the_photos(tree, tmp_path, monkeypatch):
     monkeypatch.setattr(extraction.engines, "possible", lambda *_: ("torch", "openvino"))
     extract(tree, tmp_path / "cache")
-    monkeypatch.setattr(extraction.engines, "is_worth_openvino", lambda *_: pytest.fail("asked for no reason"))
+    monkeypatch.setattr(extraction.engines, "flops_per_photo", lambda *_: pytest.fail("asked for no reason"))
     assert count_computed(tree, tmp_path / "cache") == 0
 
 
@@ -292,6 +294,75 @@ def test_a_data_folder_that_goes_away_ends_the_run_and_keeps_what_is_done(tree, 
     away.rename(tree.dir)
     assert kept >= 4
     assert count_computed(tree, tmp_path / "cache") == 12 - kept
+
+
+def make_unreadable(photo: Path) -> None:
+    """A folder in its place: it is there, but cannot be read, for root neither."""
+    photo.unlink()
+    photo.mkdir()
+
+
+def restore(photo: Path, content: bytes) -> None:
+    if photo.is_dir():
+        photo.rmdir()
+    photo.write_bytes(content)
+
+
+@pytest.mark.parametrize("lose", [lambda photo: photo.unlink(), make_unreadable])
+def test_photos_that_go_away_in_the_middle_end_the_run_also_if_their_folder_stays(tree, tmp_path, monkeypatch, lose):
+    """As after an unmount: the folder that the disk was mounted on is there, and empty."""
+    monkeypatch.setattr(extraction, "PHOTOS_PER_SHARD", 4)
+    photos, add = [tree.photo(i) for i in range(12)], SceneLogitCache.add
+    contents = {photo: photo.read_bytes() for photo in photos}
+
+    def add_and_lose_the_photos(cache, *shard):
+        add(cache, *shard)
+        for photo in filter(Path.is_file, photos):
+            lose(photo)
+
+    with monkeypatch.context() as meanwhile:
+        meanwhile.setattr(SceneLogitCache, "add", add_and_lose_the_photos)
+        with pytest.raises(FileNotFoundError, match=r"files in it.*what was computed so far is kept"):
+            extract(tree, tmp_path / "cache", batch_size=1)
+    kept = logit_cache.list_caches([tmp_path / "cache"])["photos"].sum()
+    for photo, content in contents.items():
+        restore(photo, content)
+    assert 4 <= kept < 12
+    assert count_computed(tree, tmp_path / "cache") == 12 - kept
+
+
+def test_photos_that_go_away_while_they_are_hashed_end_the_run(tree, tmp_path, monkeypatch):
+    extract(tree, tmp_path / "cache")  # no photo has to be opened again
+    hash_files = extraction.hash_files
+
+    def hash_and_lose(paths, *rest):
+        found = hash_files(paths, *rest)
+        for photo in paths:
+            photo.unlink()
+        return found[:6] + hash_files(paths[6:], *rest)
+
+    monkeypatch.setattr(extraction, "hash_files", hash_and_lose)
+    with pytest.raises(FileNotFoundError, match="6 of 12 photos not read"):
+        extract(tree, tmp_path / "cache")
+
+
+def test_what_is_damaged_is_told_also_of_the_engine_that_is_not_taken(tree, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(extraction.engines, "possible", lambda *_: ("torch", "openvino"))
+    extract(tree, tmp_path / "cache")
+    model, transform = s2p.load_s2p("demo")
+    other = SceneLogitCache(tmp_path / "cache", s2p.fingerprint(model, transform, "float32 openvino"))
+    other.add(HASHES, LOGITS)
+    spoil(next(other.folder.glob("*.safetensors")))
+    told = []
+    extract(tree, tmp_path / "cache", tell=told.append)
+    assert (told[0]["engine"], told[0]["computed"]) == ("torch", 0)
+    assert f"1 damaged cache file(s) in {other.folder}" in capsys.readouterr().out
+
+
+def test_of_copies_as_many_are_told_as_were_computed(tree, tmp_path):
+    tree.photo(5).write_bytes(tree.photo(4).read_bytes())
+    tree.photo(7).write_bytes(b"no photo")
+    assert count_computed(tree, tmp_path / "cache") == 10
 
 
 # In a process of its own: extraction of a tree in shards of two photos, which says so at each shard and then waits
@@ -357,6 +428,43 @@ def test_two_runs_at_once_agree_and_the_cache_stays_whole(tree, child, tmp_path)
     (row,) = logit_cache.list_caches([tmp_path / "cache"]).to_dict("records")
     assert (row["photos"], row["damaged"], row["unfinished"]) == (12, 0, 0)
     assert count_computed(tree, tmp_path / "cache") == 0
+
+
+def fail_after(n: int, code: int, work):
+    """``work``, which fails with this error from the n-th shard on."""
+    done = []
+
+    def working(file, *rest):
+        if re.fullmatch(logit_cache.SHARD_PARTS, Path(file).name):
+            done.append(file)
+            if len(done) > n:
+                raise OSError(code, os.strerror(code))
+        return work(file, *rest)
+
+    return working
+
+
+@pytest.mark.parametrize(("place", "name"), [(Path, "write_bytes"), (os, "replace")])
+@pytest.mark.parametrize(
+    ("code", "said"),
+    [
+        (errno.ENOSPC, "the disk is full: free some space"),
+        (errno.EROFS, r"read-only disk: use a run folder \(--out\) elsewhere"),
+        (errno.EACCES, "this user may not write there"),
+        (errno.EIO, "repair that"),
+    ],
+)
+def test_a_disk_that_takes_no_more_is_said_and_what_is_done_is_kept(
+    tree, tmp_path, monkeypatch, place, name, code, said
+):
+    monkeypatch.setattr(extraction, "PHOTOS_PER_SHARD", 4)
+    with monkeypatch.context() as meanwhile:
+        meanwhile.setattr(place, name, fail_after(1, code, getattr(place, name)))
+        with pytest.raises(CacheNotWritten, match=f"{said}.*every shard written so far is kept"):
+            extract(tree, tmp_path / "cache", batch_size=4)
+    (row,) = logit_cache.list_caches([tmp_path / "cache"]).to_dict("records")
+    assert (row["photos"], row["damaged"], row["unfinished"]) == (4, 0, 0)
+    assert count_computed(tree, tmp_path / "cache") == 8
 
 
 @pytest.fixture
