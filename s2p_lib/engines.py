@@ -25,7 +25,8 @@ ENGINES = ("torch", "openvino")
 PRECISIONS = ("float32", "tf32", "bfloat16")  # of the backbone's arithmetic; released: float32. tf32 is for GPUs
 PIXELS_PER_PASS = 2**19  # on a processor: 2 photos of 448 x 448, 32 of 128 x 128 were fastest, and larger passes slower
 IN_FLIGHT = 3  # batches that a GPU has been given before the first of them is waited for
-# Floating-point operations for each thread; with two, 150 photos in ResNet-50 at 448. OpenVINO does not pay below.
+# Floating-point operations for each thread; with two, 150 photos in ResNet-50 at 448. OpenVINO does not pay below: its
+# start-up takes as long with more threads, and torch gets faster.
 WORTH_OPENVINO_A_THREAD = 2.5e12
 OPENVINO_IS_FASTER = 1.3  # times as many photos a second as torch, once it has started
 
@@ -53,35 +54,23 @@ def possible(wanted: str, device: str, precision: str) -> tuple[str, ...]:
 
 def choose(wanted: str, device: str, precision: str, backbone: nn.Module, image_size: int, n_photos: int) -> str:
     """One of the engines that ``possible`` gives: the one that is done with so many photos first. Raises as it does."""
-    names = possible(wanted, device, precision)
-    if len(names) == 1:
-        return names[0]
-    return "openvino" if is_worth_openvino(backbone, image_size, n_photos) else "torch"
-
-
-def is_worth_openvino(backbone: nn.Module, image_size: int, n_photos: int) -> bool:
-    """Whether so many photos are work enough for OpenVINO's start-up to pay; no clock is asked, so it is repeatable."""
-    return n_photos >= _photos_worth_openvino(backbone, image_size)
+    return with_least_left(dict.fromkeys(possible(wanted, device, precision), n_photos), backbone, image_size)
 
 
 def with_least_left(lacking: dict[str, int], backbone: nn.Module, image_size: int) -> str:
     """That engine which is done first with the photos that its cache lacks, ``lacking`` by engine.
 
     The work left is reckoned in torch's photos: with torch, the number that it lacks; with OpenVINO, that number by
-    ``OPENVINO_IS_FASTER``, and its start-up. That start-up is as long as to be made good by so many photos as
-    ``is_worth_openvino`` asks for. An engine that lacks none is taken. No clock is asked, so it is repeatable.
+    ``OPENVINO_IS_FASTER``, and its start-up. So of engines that lack the same number, OpenVINO is taken from about
+    ``WORTH_OPENVINO_A_THREAD`` on. An engine that lacks none is taken. No clock is asked, so it is repeatable.
     """
     done = [name for name, n in lacking.items() if n == 0]
     if done or len(lacking) == 1:
         return (done or list(lacking))[0]
-    start_up = _photos_worth_openvino(backbone, image_size) * (1 - 1 / OPENVINO_IS_FASTER)
+    worth = WORTH_OPENVINO_A_THREAD * torch.get_num_threads() / flops_per_photo(backbone, image_size)  # photos
+    start_up = worth * (1 - 1 / OPENVINO_IS_FASTER)  # what so many photos gain
     left = {"torch": lacking["torch"], "openvino": lacking["openvino"] / OPENVINO_IS_FASTER + start_up}
     return min(left, key=left.get)
-
-
-def _photos_worth_openvino(backbone: nn.Module, image_size: int) -> float:
-    """So many photos that OpenVINO gains what its start-up takes; torch does them faster with more threads."""
-    return WORTH_OPENVINO_A_THREAD * torch.get_num_threads() / flops_per_photo(backbone, image_size)
 
 
 def flops_per_photo(backbone: nn.Module, image_size: int) -> int:

@@ -134,6 +134,13 @@ def problem_of(path: Path, error: Exception) -> str:
         return f"cannot be read: {error.strerror}"
     if isinstance(error, FileChanged):
         return "changed while it was read"
+    try:
+        return _problem_of_content(path, error)
+    except OSError as now:  # it has gone away since
+        return problem_of(path, now)
+
+
+def _problem_of_content(path: Path, error: Exception) -> str:
     if path.stat().st_size == 0:
         return "empty file"
     if isinstance(error, UnidentifiedImageError):

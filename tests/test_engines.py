@@ -155,7 +155,11 @@ def resnet50(monkeypatch):
 
 def least_worth(backbone, image_size: int) -> int:
     """The smallest number of photos for which OpenVINO pays."""
-    return bisect.bisect_left(range(10**6), True, key=lambda n: engines.is_worth_openvino(backbone, image_size, n))
+
+    def pays(n: int) -> bool:
+        return engines.with_least_left({"torch": n, "openvino": n}, backbone, image_size) == "openvino"
+
+    return bisect.bisect_left(range(10**6), True, key=pays)
 
 
 def test_openvino_pays_from_some_photos_on_and_later_for_smaller_ones(resnet50):
@@ -189,6 +193,13 @@ def test_an_engine_that_lacks_nothing_is_taken_and_its_work_not_reckoned(resnet5
     assert engines.with_least_left({"torch": 0, "openvino": 10**6}, resnet50, 448) == "torch"
     assert engines.with_least_left({"torch": 1, "openvino": 0}, resnet50, 448) == "openvino"
     assert engines.with_least_left({"torch": 5}, resnet50, 448) == "torch"
+
+
+def test_without_a_cache_the_same_is_chosen_as_for_an_empty_one(resnet50, monkeypatch):
+    monkeypatch.setattr(engines, "possible", lambda *_: engines.ENGINES)
+    n = least_worth(resnet50, 448)
+    chosen = [engines.choose("auto", "cpu", "float32", resnet50, 448, photos) for photos in (0, n - 1, n + 1)]
+    assert chosen == ["torch", "torch", "openvino"]
 
 
 def test_devices_share_logits_in_float32_only():

@@ -16,7 +16,7 @@ import torch
 from click.testing import CliRunner
 from safetensors.torch import save as torch_save
 
-from s2p_lib import datasets, logit_cache
+from s2p_lib import datasets, file_hashes, logit_cache
 from s2p_lib import model as s2p
 from s2p_lib import scene_logits as extraction
 from s2p_lib.__main__ import main
@@ -343,6 +343,26 @@ def test_photos_that_go_away_while_they_are_hashed_end_the_run(tree, tmp_path, m
 
     monkeypatch.setattr(extraction, "hash_files", hash_and_lose)
     with pytest.raises(FileNotFoundError, match="6 of 12 photos not read"):
+        extract(tree, tmp_path / "cache")
+
+
+def test_photos_whose_hash_was_remembered_count_as_there_too(tree, tmp_path, monkeypatch):
+    photos = [tree.photo(i) for i in range(12)]
+    for photo in photos:
+        age(photo)
+    hash_files = extraction.hash_files
+    hash_files(photos, 1, tmp_path / "cache")
+
+    def remember_and_lose(paths, *rest):
+        with monkeypatch.context() as meanwhile:
+            meanwhile.setattr(file_hashes, "file_sha256", lambda path: pytest.fail("the hash was not remembered"))
+            found = hash_files(paths, *rest)
+        for photo in photos:
+            photo.unlink()
+        return found
+
+    monkeypatch.setattr(extraction, "hash_files", remember_and_lose)
+    with pytest.raises(FileNotFoundError, match=r"12 of 12 photos not read, such as .*missing file"):
         extract(tree, tmp_path / "cache")
 
 
