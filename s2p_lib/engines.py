@@ -2,8 +2,8 @@
 
 ``torch`` is always there: BatchNorm folded into the convolutions, channels last, few photos at a time so that they stay
 in the processor's caches; on a GPU several batches are in flight. ``openvino`` (``pip install .[openvino]``) is faster
-on a processor, in float32. It starts in seconds, so ``auto`` takes it where there is enough to do. The engines agree to
-about 1e-5 in a logit.
+on a processor, in float32. It starts in seconds, so ``auto`` takes it where there is enough to do. In float32 the
+engines and devices agree to about 1e-5 in a logit.
 
 Where BatchNorm's statistics are estimated anew (bn_mode released, adapted) nothing may be folded: see ``scenes``.
 """
@@ -25,7 +25,10 @@ ENGINES = ("torch", "openvino")
 PRECISIONS = ("float32", "tf32", "bfloat16")  # of the backbone's arithmetic; released: float32. tf32 is for GPUs
 PIXELS_PER_PASS = 2**19  # on a processor: 2 photos of 448 x 448, 32 of 128 x 128 were fastest, and larger passes slower
 IN_FLIGHT = 3  # batches that a GPU has been given before the first of them is waited for
-WORTH_OPENVINO = 5e12  # floating-point operations, 150 photos in ResNet-50 at 448: below, it starts up for nothing
+# Floating-point operations for each thread; with two, 150 photos in ResNet-50 at 448. OpenVINO does not pay below: its
+# start-up takes as long with more threads, and torch gets faster.
+WORTH_OPENVINO_A_THREAD = 2.5e12
+OPENVINO_IS_FASTER = 1.3  # times as many photos a second as torch, once it has started
 
 Engine = Callable[[Iterable[torch.Tensor]], Iterator[torch.Tensor]]
 
@@ -51,15 +54,23 @@ def possible(wanted: str, device: str, precision: str) -> tuple[str, ...]:
 
 def choose(wanted: str, device: str, precision: str, backbone: nn.Module, image_size: int, n_photos: int) -> str:
     """One of the engines that ``possible`` gives: the one that is done with so many photos first. Raises as it does."""
-    names = possible(wanted, device, precision)
-    if len(names) == 1:
-        return names[0]
-    return "openvino" if is_worth_openvino(backbone, image_size, n_photos) else "torch"
+    return with_least_left(dict.fromkeys(possible(wanted, device, precision), n_photos), backbone, image_size)
 
 
-def is_worth_openvino(backbone: nn.Module, image_size: int, n_photos: int) -> bool:
-    """Whether so many photos are work enough for OpenVINO's start-up to pay; no clock is asked, so it is repeatable."""
-    return n_photos * flops_per_photo(backbone, image_size) >= WORTH_OPENVINO
+def with_least_left(lacking: dict[str, int], backbone: nn.Module, image_size: int) -> str:
+    """That engine which is done first with the photos that its cache lacks, ``lacking`` by engine.
+
+    The work left is reckoned in torch's photos: with torch, the number that it lacks; with OpenVINO, that number by
+    ``OPENVINO_IS_FASTER``, and its start-up. So of engines that lack the same number, OpenVINO is taken from about
+    ``WORTH_OPENVINO_A_THREAD`` on. An engine that lacks none is taken. No clock is asked, so it is repeatable.
+    """
+    done = [name for name, n in lacking.items() if n == 0]
+    if done or len(lacking) == 1:
+        return (done or list(lacking))[0]
+    worth = WORTH_OPENVINO_A_THREAD * torch.get_num_threads() / flops_per_photo(backbone, image_size)  # photos
+    start_up = worth * (1 - 1 / OPENVINO_IS_FASTER)  # what so many photos gain
+    left = {"torch": lacking["torch"], "openvino": lacking["openvino"] / OPENVINO_IS_FASTER + start_up}
+    return min(left, key=left.get)
 
 
 def flops_per_photo(backbone: nn.Module, image_size: int) -> int:
@@ -70,9 +81,13 @@ def flops_per_photo(backbone: nn.Module, image_size: int) -> int:
     return counter.get_total_flops()
 
 
-def numerics(engine: str, precision: str) -> str:
-    """What decides the last digits of scene logits beside backbone and photo; it is part of a cache's key."""
-    return f"{precision} {engine}"
+def numerics(engine: str, precision: str, device: str = "cpu") -> str:
+    """What decides the last digits of scene logits beside backbone and photo; it is part of a cache's key.
+
+    In float32 it does not matter on which device, to 1e-5 in a logit. Below, devices round in other places: their
+    logits are kept apart.
+    """
+    return f"{precision} {engine}" if precision == "float32" else f"{precision} {engine} {device}"
 
 
 def prepare(engine: str, backbone: nn.Module, image_size: int, device: str, precision: str) -> Engine:
@@ -110,17 +125,15 @@ def scenes(backbone: nn.Module, photos: torch.Tensor, device: str, precision: st
 
     The backbone may be in training mode. RuntimeError that names a batch size to try if memory runs out.
     """
-    try:
-        return _launch(backbone, photos, device, precision).ready()
-    except RuntimeError as error:
-        if not _is_out_of_memory(error):
-            raise
-        smaller = f"batch_size={len(photos) // 2} or " if len(photos) > 1 else ""
-        raise OutOfMemory(
-            f"out of memory on {device} with {len(photos)} photo(s) of {tuple(photos.shape[2:])} pixels in a batch. "
-            f"Try {smaller}a smaller image_size. With bn_mode=released or adapted another batch size gives other "
-            "BatchNorm statistics, so it is another experiment."
-        ) from None
+    launched = _launch_if_it_fits(backbone, photos, device, precision)
+    if launched is not None:
+        return launched.ready()
+    smaller = f"batch_size={len(photos) // 2} or " if len(photos) > 1 else ""
+    raise OutOfMemory(
+        f"out of memory on {device} with {len(photos)} photo(s) of {tuple(photos.shape[2:])} pixels in a batch. "
+        f"Try {smaller}a smaller image_size. With bn_mode=released or adapted another batch size gives other "
+        "BatchNorm statistics, so it is another experiment."
+    )
 
 
 class OutOfMemory(RuntimeError):
@@ -149,11 +162,10 @@ def _in_flight(
     """While the device works on some batches, the next are decoded."""
     waiting = deque()
     for photos in batches:
-        try:
-            waiting.append(_launch(network, photos, device, precision))
-        except RuntimeError as error:
-            if not _is_out_of_memory(error):
-                raise
+        launched = _launch_if_it_fits(network, photos, device, precision)
+        if launched is not None:
+            waiting.append(launched)
+        else:
             yield from (batch.ready() for batch in _emptied(waiting))  # they hold memory too
             yield scenes_in_parts(network, photos, device, precision)
         if len(waiting) == IN_FLIGHT:
@@ -176,6 +188,17 @@ class _Launched(NamedTuple):
         if self.done is not None:
             self.done.synchronize()
         return self.logits
+
+
+def _launch_if_it_fits(network: nn.Module, photos: torch.Tensor, device: str, precision: str) -> _Launched | None:
+    """None if memory runs out. What is done about that comes after this returns: while an error is handled, its
+    traceback keeps the tensors of the failed pass in memory."""
+    try:
+        return _launch(network, photos, device, precision)
+    except RuntimeError as error:
+        if not _is_out_of_memory(error):
+            raise
+    return None
 
 
 def _launch(network: nn.Module, photos: torch.Tensor, device: str, precision: str) -> _Launched:

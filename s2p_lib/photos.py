@@ -32,6 +32,11 @@ UNREADABLE = (
     Image.DecompressionBombError,
 )
 
+
+class FileChanged(ValueError):
+    """A file is not the one whose hash was taken: it has changed since."""
+
+
 # The audit lists such photos. Set once: catch_warnings around each photo would not be safe in threads.
 warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
 warnings.filterwarnings("ignore", message="Palette images with Transparency")
@@ -42,7 +47,7 @@ def open_image(source: str | Path | BinaryIO) -> Image.Image:
     return Image.open(source, formats=PHOTO_FORMATS)
 
 
-def open_photo(path: str | Path) -> Image.Image:
+def open_photo(path: str | Path | BinaryIO) -> Image.Image:
     """The photo as RGB, fully decoded; EXIF orientation is ignored, as in the released loader.
 
     Pillow itself turns a TIFF upright, there too. Raises OSError (missing, empty, truncated, not a photo),
@@ -111,7 +116,11 @@ UNREADABLE_KINDS = (
     "unsupported format",
     "not an image",
     "decompression bomb",
+    "changed while it was read",
 )
+
+# Those of a file that was not even opened. If it was there a moment ago, its disk has gone away.
+NOT_OPENED_KINDS = ("missing file", "cannot be read")
 
 
 CRASHES_DECODER = "damaged: it crashes the decoder"  # the process ends, so no exception tells it
@@ -123,6 +132,15 @@ def problem_of(path: Path, error: Exception) -> str:
         return "missing file"
     if isinstance(error, OSError) and error.strerror:
         return f"cannot be read: {error.strerror}"
+    if isinstance(error, FileChanged):
+        return "changed while it was read"
+    try:
+        return _problem_of_content(path, error)
+    except OSError as now:  # it has gone away since
+        return problem_of(path, now)
+
+
+def _problem_of_content(path: Path, error: Exception) -> str:
     if path.stat().st_size == 0:
         return "empty file"
     if isinstance(error, UnidentifiedImageError):
@@ -156,6 +174,14 @@ def file_sha256(path: str | Path) -> str:
     """Hex sha256 of a file's bytes."""
     with open(path, "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def read_hashed(path: str | Path, sha256: str) -> bytes:
+    """A file's bytes, which have this hex sha256. OSError for one that cannot be read, FileChanged for other bytes."""
+    content = Path(path).read_bytes()
+    if hashlib.sha256(content).hexdigest() != sha256:
+        raise FileChanged(f"{path} has changed since its hash was taken")
+    return content
 
 
 def thumbnail(path: str | Path, size: int = 160) -> Image.Image:

@@ -13,9 +13,9 @@ import numpy as np
 import pandas as pd
 
 from s2p_lib.file_hashes import hash_files
-from s2p_lib.logit_cache import SceneLogitCache
+from s2p_lib.logit_cache import open_cache
 from s2p_lib.model import SCENES
-from s2p_lib.photos import ahead, problem_of
+from s2p_lib.photos import FileChanged, ahead, problem_of, read_hashed
 from s2p_lib.progress import progress
 from s2p_lib.scene_logits import through_cache
 
@@ -55,7 +55,7 @@ def read_published_scenes(
             yield hashes, np.stack(logits)
 
     files = hash_files([Path(data_dir) / path for path in samples["path"]], workers, cache_dir)
-    return through_cache(samples, data_dir, files, SceneLogitCache(cache_dir, key), parse)
+    return through_cache(samples, data_dir, files, open_cache(cache_dir, key), parse)
 
 
 def audit_scene_files(
@@ -78,9 +78,13 @@ def read_scene_file(path: str | Path) -> np.ndarray:
     ValueError for a file that is not as published: header ``scene;conf``, then each Places365 scene once with a number
     from 0 to 1.
     """
-    if Path(path).stat().st_size > LARGEST_FILE:
-        raise ValueError(f"larger than {LARGEST_FILE} bytes, where a published file has about 8,000")
-    lines = Path(path).read_text(encoding="utf-8").split()
+    _check_size(Path(path))
+    return parse_scenes(Path(path).read_bytes())
+
+
+def parse_scenes(content: bytes) -> np.ndarray:
+    """As ``read_scene_file``, of a file's bytes."""
+    lines = content.decode("utf-8").split()
     cells = [line.split(";") for line in lines]
     if not cells or cells[0] != HEADER:
         raise ValueError(f"the first line is {lines[0] if lines else ''!r}, not 'scene;conf'")
@@ -110,10 +114,18 @@ def count_clipped(scene_logits: np.ndarray) -> tuple[int, int]:
     return int(clipped.sum()), int(clipped.any(axis=1).sum())
 
 
+def _check_size(path: Path) -> None:
+    """Before it is read into memory."""
+    if path.stat().st_size > LARGEST_FILE:
+        raise ValueError(f"larger than {LARGEST_FILE} bytes, where a published file has about 8,000")
+
+
 def _load(sha256: str, path: Path) -> tuple[str, np.ndarray | None, str | None]:
+    """Parsed are the bytes that were hashed: what is kept under a hash is of that file."""
     try:
-        return sha256, to_logits(read_scene_file(path)), None
-    except OSError as error:
+        _check_size(path)
+        return sha256, to_logits(parse_scenes(read_hashed(path, sha256))), None
+    except (OSError, FileChanged) as error:
         return sha256, None, problem_of(path, error)
     except ValueError as error:
         return sha256, None, f"unusable scene file: {error}"

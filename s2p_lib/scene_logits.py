@@ -1,6 +1,8 @@
 """Photos -> scene logits [N, 365], computed once by one of the ``engines`` and kept in a ``logit_cache``."""
 
+import io
 import itertools
+import os
 import time
 from collections import deque
 from collections.abc import Callable, Iterator
@@ -13,9 +15,9 @@ import torch
 
 from s2p_lib import engines
 from s2p_lib.file_hashes import HashedFile, hash_files
-from s2p_lib.logit_cache import SceneLogitCache, ShardGone
+from s2p_lib.logit_cache import SceneLogitCache, ShardGone, open_cache
 from s2p_lib.model import S2P, SCENES, fingerprint, image_size_of
-from s2p_lib.photos import UNREADABLE, ahead, open_photo, problem_of
+from s2p_lib.photos import NOT_OPENED_KINDS, UNREADABLE, ahead, open_photo, problem_of, read_hashed
 from s2p_lib.progress import progress
 from s2p_lib.samples import PROBLEM_COLUMNS
 
@@ -42,28 +44,33 @@ def extract_scene_logits(
 
     Only photos that the cache lacks pass through the backbone, in eval mode. Rows of unreadable photos are NaN.
     Memory is that of a few batches, whatever the number of photos, and of what is returned. ``precision`` is one of
-    ``engines.PRECISIONS`` and ``engine`` one of ``engines.ENGINES``; each pair has a cache of its own. ``auto`` stays
-    with the engine that has most of these photos in its cache; between equals it takes OpenVINO if it can run and
-    there is enough to do. ``tell`` gets what was done: engine, precision, device, photos, from_cache, computed,
-    seconds, cache_bytes. CacheNotWritten for a full or read-only disk; FileNotFoundError if ``data_dir`` goes away.
+    ``engines.PRECISIONS`` and ``engine`` one of ``engines.ENGINES``; each pair has a cache of its own. ``auto`` takes
+    the engine that has the least work left with what its cache lacks of these photos (``engines.with_least_left``).
+    ``tell`` gets what was done: engine, precision, device, photos, from_cache, computed (how many passed through the
+    backbone; copies of one file pass once), seconds, cache_bytes. CacheNotWritten for a full or read-only disk;
+    FileNotFoundError if ``data_dir`` goes away, or a photo in it that was there when it was hashed.
     """
     started = time.monotonic()
     names = engines.possible(engine, device, precision)
     caches = {
-        name: SceneLogitCache(cache_dir, fingerprint(model, transform, engines.numerics(name, precision)))
+        name: open_cache(cache_dir, fingerprint(model, transform, engines.numerics(name, precision, device)))
         for name in names
     }
     photos = _hashed(samples, data_dir, cache_dir, workers)
-    name = _choose(caches, photos, model, transform)
+    lacking = {name: len({p.sha256 for p in photos if p.sha256} - set(cache)) for name, cache in caches.items()}
+    name = engines.with_least_left(lacking, model.backbone, image_size_of(transform))
+    passed = []
 
     def compute(todo: dict[str, Path], failed: dict[str, str]) -> Iterator[tuple[list[str], np.ndarray]]:
         run = engines.prepare(name, model.backbone, image_size_of(transform), device, precision)
-        return _run_backbone(todo, failed, run, transform, batch_size, workers)
+        for hashes, logits in _run_backbone(todo, failed, run, transform, batch_size, workers):
+            passed.extend(hashes)
+            yield hashes, logits
 
     n_before = sum(photo.sha256 in caches[name] for photo in photos)
     logits, problems = through_cache(samples, data_dir, photos, caches[name], compute)
     done = {"engine": name, "precision": precision, "device": device, "photos": len(samples), "from_cache": n_before}
-    done |= {"computed": len(samples) - n_before - len(problems), "seconds": time.monotonic() - started}
+    done |= {"computed": len(passed), "seconds": time.monotonic() - started}
     done["cache_bytes"] = caches[name].size_bytes
     print(
         f"scene logits: {n_before:,} of {len(samples):,} photos from the cache, {done['computed']:,} computed by "
@@ -82,9 +89,6 @@ def through_cache(
     ``compute(todo, failed)`` takes the paths of files by their sha256, yields (hashes, logits [n, 365]) shard by shard,
     and puts the problems of files that cannot be used into ``failed``.
     """
-    if cache.damaged:
-        print(f"{len(cache.damaged)} damaged cache file(s) left out; their photos are computed again")
-        cache.damaged.clear()
     todo = {photo.sha256: photo.path for photo in photos if photo.sha256 and photo.sha256 not in cache}
     failed = {}
     if todo:
@@ -96,11 +100,8 @@ def through_cache(
         for image, photo in zip(samples["image"], photos)
         if photo.sha256 not in cache
     }
-    if problems and not Path(data_dir).is_dir():
-        raise FileNotFoundError(
-            f"{data_dir} has gone away, with {len(problems):,} of {len(samples):,} photos not read. When it is back, "
-            "give the same command again: what was computed so far is kept"
-        )
+    if problems:
+        _check_still_there(Path(data_dir), photos, problems, failed)
     result = np.full((len(samples), len(SCENES)), np.nan, dtype=np.float32)
     good = [i for i, photo in enumerate(photos) if photo.sha256 in cache]
     try:
@@ -109,6 +110,28 @@ def through_cache(
         print(f"{gone}; its photos are computed again")
         return through_cache(samples, data_dir, photos, cache, compute)
     return result, problems
+
+
+def _check_still_there(
+    data_dir: Path, photos: list[HashedFile], problems: dict[str, str], failed: dict[str, str]
+) -> None:
+    """FileNotFoundError if a file cannot be opened that was there when it was hashed, a moment ago.
+
+    A network disk that is lost often leaves an empty folder in its place, in which every photo is merely missing.
+    """
+    hashed = [photo for photo in photos if photo.sha256]
+    lost = {p.path: failed[p.sha256] for p in hashed if failed.get(p.sha256, "").startswith(NOT_OPENED_KINDS)}
+    # os.path: for a lost network disk pathlib raises errors of many kinds
+    if not lost and hashed and not os.path.exists(hashed[0].path):  # it went while others were hashed
+        lost = {hashed[0].path: "missing file"}
+    if not lost and os.path.isdir(data_dir):
+        return
+    example = "".join(f", such as {path} ({problem})" for path, problem in list(lost.items())[:1])
+    raise FileNotFoundError(
+        f"{data_dir} has gone away, or files in it, with {len(problems):,} of {len(photos):,} photos not read{example}"
+        ". When they are back, give the same command again: what was computed so far is kept. Files that are missing "
+        "or unreadable when it starts are left out"
+    )
 
 
 def drop_unreadable(
@@ -122,14 +145,6 @@ def drop_unreadable(
 
 def _hashed(samples: pd.DataFrame, data_dir: str | Path, cache_dir: str | Path, workers: int) -> list[HashedFile]:
     return hash_files([Path(data_dir) / path for path in samples["path"]], workers, cache_dir)
-
-
-def _choose(caches: dict[str, SceneLogitCache], photos: list[HashedFile], model: S2P, transform) -> str:
-    lacking = {name: len({p.sha256 for p in photos if p.sha256} - set(cache)) for name, cache in caches.items()}
-    least = [name for name, n in lacking.items() if n == min(lacking.values())]
-    if len(least) == 1:
-        return least[0]
-    return engines.choose("auto", "cpu", "float32", model.backbone, image_size_of(transform), lacking["openvino"])
 
 
 def _run_backbone(
@@ -164,8 +179,11 @@ def _run_backbone(
 
 
 def _load(sha256: str, path: Path, transform) -> tuple[str, torch.Tensor | None, str | None]:
-    """(sha256, float32 tensor [3, H, W], None), or (sha256, None, problem) for an unreadable photo."""
+    """(sha256, float32 tensor [3, H, W], None), or (sha256, None, problem) for an unreadable photo.
+
+    Decoded are the bytes that were hashed: what is kept under a hash is of that file, even if it changes meanwhile.
+    """
     try:
-        return sha256, transform(open_photo(path)), None
+        return sha256, transform(open_photo(io.BytesIO(read_hashed(path, sha256)))), None
     except UNREADABLE as error:
         return sha256, None, problem_of(path, error)

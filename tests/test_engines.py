@@ -1,6 +1,9 @@
+import bisect
+import functools
 import importlib.util
 import subprocess
 import sys
+import weakref
 
 import pytest
 import torch
@@ -90,6 +93,37 @@ def test_a_batch_that_does_not_fit_among_others_keeps_its_place(network, batches
     torch.testing.assert_close(found, plain(network, batches), atol=1e-4, rtol=1e-4)
 
 
+class Watched(torch.nn.Module):
+    """A device whose memory holds three photos, and nothing of a larger pass beside them."""
+
+    def __init__(self, net):
+        super().__init__()
+        self.net, self.larger = net, lambda: None
+
+    def forward(self, x):
+        assert self.larger() is None, "a tensor of the pass that did not fit is still in memory"
+        if len(x) > 3:
+            half_way = x + 1
+            self.larger = weakref.ref(half_way)
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 MiB.")
+        return self.net(x)
+
+
+def test_a_pass_that_does_not_fit_is_out_of_memory_before_it_is_tried_in_parts(network, batches):
+    found = torch.cat(list(engines._in_flight(Watched(network), iter(batches), "cpu", "float32")))
+    torch.testing.assert_close(found, plain(network, batches), atol=1e-4, rtol=1e-4)
+    found = engines.scenes_in_parts(Watched(network), batches[2], "cpu", "float32")
+    torch.testing.assert_close(found, plain(network, batches[2:]), atol=1e-4, rtol=1e-4)
+
+
+def test_an_out_of_memory_error_holds_nothing_of_the_pass_that_failed(network, batches):
+    watched = Watched(network)
+    with pytest.raises(engines.OutOfMemory) as raised:
+        engines.scenes(watched, batches[2], "cpu")
+    assert raised.value.__context__ is None
+    assert watched.larger() is None
+
+
 def test_folding_leaves_the_backbone_as_it_was_and_no_batchnorm_behind(network):
     before = {name: tensor.clone() for name, tensor in network.state_dict().items()}
     folded = engines.fold_batchnorm(network)
@@ -111,12 +145,67 @@ def test_resnet50_at_448_takes_the_operations_that_are_published_for_it():
     assert engines.flops_per_photo(resnet, 448) == pytest.approx(2 * 4 * 4.09e9, rel=0.01)
 
 
-def test_openvino_pays_from_some_photos_on_and_later_for_a_small_network():
+@pytest.fixture
+def resnet50(monkeypatch):
+    """On paper; its operations are counted once for each image size."""
+    monkeypatch.setattr(engines, "flops_per_photo", functools.cache(engines.flops_per_photo))
     with torch.device("meta"):
-        resnet = torchvision.models.resnet50(num_classes=365)
-    assert not engines.is_worth_openvino(resnet, 448, 100)
-    assert engines.is_worth_openvino(resnet, 448, 200)
-    assert not engines.is_worth_openvino(s2p.load_s2p("demo")[0].backbone, 128, 10_000)
+        return torchvision.models.resnet50(num_classes=365)
+
+
+def least_worth(backbone, image_size: int) -> int:
+    """The smallest number of photos for which OpenVINO pays."""
+
+    def pays(n: int) -> bool:
+        return engines.with_least_left({"torch": n, "openvino": n}, backbone, image_size) == "openvino"
+
+    return bisect.bisect_left(range(10**6), True, key=pays)
+
+
+def test_openvino_pays_from_some_photos_on_and_later_for_smaller_ones(resnet50):
+    n = least_worth(resnet50, 448)
+    assert 1 < n < 12_000  # within what a data set has
+    assert least_worth(resnet50, 224) == pytest.approx(4 * n, rel=0.02)
+    assert least_worth(s2p.load_s2p("demo")[0].backbone, 128) > n
+
+
+def test_openvino_pays_later_with_more_threads_as_its_start_up_stays_the_same(resnet50, monkeypatch):
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 2)
+    n = least_worth(resnet50, 448)
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 32)
+    assert least_worth(resnet50, 448) == pytest.approx(16 * n, rel=0.02)
+
+
+def test_between_engines_that_lack_the_same_openvino_is_taken_where_it_pays(resnet50):
+    n = least_worth(resnet50, 448)
+    assert engines.with_least_left({"torch": n - 1, "openvino": n - 1}, resnet50, 448) == "torch"
+    assert engines.with_least_left({"torch": n + 1, "openvino": n + 1}, resnet50, 448) == "openvino"
+
+
+def test_a_small_trial_with_one_engine_does_not_tie_a_large_run_to_it(resnet50):
+    trial, photos = 100, 100 * least_worth(resnet50, 448)
+    assert engines.with_least_left({"torch": photos - trial, "openvino": photos}, resnet50, 448) == "openvino"
+    assert engines.with_least_left({"torch": trial, "openvino": photos}, resnet50, 448) == "torch"  # nearly done
+
+
+def test_an_engine_that_lacks_nothing_is_taken_and_its_work_not_reckoned(resnet50, monkeypatch):
+    monkeypatch.setattr(engines, "flops_per_photo", lambda *_: pytest.fail("reckoned for no reason"))
+    assert engines.with_least_left({"torch": 0, "openvino": 10**6}, resnet50, 448) == "torch"
+    assert engines.with_least_left({"torch": 1, "openvino": 0}, resnet50, 448) == "openvino"
+    assert engines.with_least_left({"torch": 5}, resnet50, 448) == "torch"
+
+
+def test_without_a_cache_the_same_is_chosen_as_for_an_empty_one(resnet50, monkeypatch):
+    monkeypatch.setattr(engines, "possible", lambda *_: engines.ENGINES)
+    n = least_worth(resnet50, 448)
+    chosen = [engines.choose("auto", "cpu", "float32", resnet50, 448, photos) for photos in (0, n - 1, n + 1)]
+    assert chosen == ["torch", "torch", "openvino"]
+
+
+def test_devices_share_logits_in_float32_only():
+    assert engines.numerics("torch", "float32", "cuda") == engines.numerics("torch", "float32")
+    assert engines.numerics("torch", "bfloat16", "cuda") != engines.numerics("torch", "bfloat16", "cpu")
+    assert engines.numerics("torch", "float32") != engines.numerics("openvino", "float32")
 
 
 def test_what_cannot_run_is_refused_with_what_can(monkeypatch):

@@ -1,7 +1,10 @@
 import hashlib
 import os
+import re
 
+import numpy as np
 import pytest
+import safetensors.numpy
 
 from s2p_lib import file_hashes
 from s2p_lib.file_hashes import hash_files
@@ -73,13 +76,48 @@ def test_two_runs_add_to_what_the_other_remembers(files, tmp_path, read):
     assert read == []
 
 
-def test_a_damaged_memory_is_made_anew(files, tmp_path, read):
-    hash_files(files, 1, tmp_path)
-    (tmp_path / file_hashes.MEMORY).write_bytes(b"no safetensors")
+def flip_a_bit_of_a_hash(content: bytes) -> bytes:
+    return content[:-5] + bytes([content[-5] ^ 1]) + content[-4:]
+
+
+def memory(**arrays) -> bytes:
+    return safetensors.numpy.save({name: np.array(array) for name, array in arrays.items()})
+
+
+KEYS, SHAS = np.zeros((3, 16), np.uint8), np.zeros((3, 32), np.uint8)
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda content: b"",
+        lambda content: b"no safetensors",
+        lambda content: content[:-1],
+        flip_a_bit_of_a_hash,
+        lambda content: memory(key=KEYS, sha256=SHAS),  # whole, but without a digest
+        lambda content: memory(sha256=SHAS),
+        lambda content: memory(key=KEYS, sha256=SHAS[:2]),
+        lambda content: memory(key=KEYS.astype(np.float32), sha256=SHAS),
+        lambda content: memory(key=np.uint8(1), sha256=np.uint8(1)),
+    ],
+)
+def test_a_damaged_memory_is_told_and_made_anew_and_never_believed(files, tmp_path, read, capsys, damage):
+    first = hash_files(files, 1, tmp_path)
+    file = tmp_path / file_hashes.MEMORY
+    file.write_bytes(damage(file.read_bytes()))
     read.clear()
-    hash_files(files, 1, tmp_path)
-    hash_files(files, 1, tmp_path)
+    assert hash_files(files, 1, tmp_path) == first
+    assert f"{file} is not used" in capsys.readouterr().out
+    assert hash_files(files, 1, tmp_path) == first
     assert len(read) == 3
+    assert "not used" not in capsys.readouterr().out
+
+
+def test_what_an_unfinished_memory_is_called_is_known(files, tmp_path, monkeypatch):
+    left = []
+    monkeypatch.setattr(file_hashes.os, "replace", lambda part, file: left.append(part.name))
+    hash_files(files, 1, tmp_path)
+    assert re.fullmatch(file_hashes.MEMORY_PARTS, left[0])
 
 
 def test_it_holds_no_path(files, tmp_path):

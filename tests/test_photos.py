@@ -193,6 +193,26 @@ def test_a_photo_that_is_gone_is_missing(tmp_path):
     assert photos.problem_of(tmp_path / "a.jpg", raised.value) == "missing file"
 
 
+def test_a_photo_that_goes_away_while_it_is_judged_is_missing(tmp_path):
+    (tmp_path / "a.jpg").write_bytes(b"no photo")
+    with pytest.raises(photos.UNREADABLE) as raised:
+        photos.open_photo(tmp_path / "a.jpg")
+    (tmp_path / "a.jpg").unlink()
+    assert photos.problem_of(tmp_path / "a.jpg", raised.value) == "missing file"
+
+
+def test_a_file_is_read_with_the_hash_it_has_and_with_no_other(tmp_path):
+    (tmp_path / "a.jpg").write_bytes(b"before")
+    sha256 = photos.file_sha256(tmp_path / "a.jpg")
+    assert photos.read_hashed(tmp_path / "a.jpg", sha256) == b"before"
+    (tmp_path / "a.jpg").write_bytes(b"after")
+    with pytest.raises(photos.UNREADABLE) as raised:
+        photos.read_hashed(tmp_path / "a.jpg", sha256)
+    text = photos.problem_of(tmp_path / "a.jpg", raised.value)
+    assert text == "changed while it was read"
+    assert text in photos.UNREADABLE_KINDS
+
+
 def test_a_folder_named_like_a_photo_cannot_be_read(tmp_path):
     (tmp_path / "a.jpg").mkdir()
     with pytest.raises(photos.UNREADABLE) as raised:

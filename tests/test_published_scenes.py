@@ -3,7 +3,7 @@ import pandas as pd
 import pytest
 from scipy.special import expit, logit
 
-from s2p_lib import datasets
+from s2p_lib import datasets, published_scenes
 from s2p_lib.made_scenes import scene_file
 from s2p_lib.model import SCENES
 from s2p_lib.published_scenes import CLIP, count_clipped, read_published_scenes, read_scene_file, to_logits
@@ -85,7 +85,7 @@ def test_the_logits_of_a_tree_come_in_the_order_of_its_samples(scene_tree, tmp_p
 def test_files_are_parsed_once(scene_tree, tmp_path, monkeypatch):
     table, *_ = datasets.read("ipd", scene_tree, features="published_scenes")
     first, _ = read_published_scenes(table, scene_tree, tmp_path)
-    monkeypatch.setattr("s2p_lib.published_scenes.read_scene_file", lambda path: pytest.fail("parsed again"))
+    monkeypatch.setattr("s2p_lib.published_scenes.parse_scenes", lambda content: pytest.fail("parsed again"))
     again, _ = read_published_scenes(table, scene_tree, tmp_path)
     np.testing.assert_array_equal(first, again)
 
@@ -101,6 +101,25 @@ def test_an_unusable_file_is_told_and_does_not_stop_the_others(tmp_path, probabi
     assert problems["d"] == "missing file"
     assert np.isnan(logits[[1, 3]]).all()
     assert np.isfinite(logits[[0, 2]]).all()
+
+
+def test_a_file_that_changes_after_it_was_hashed_is_told_and_not_kept(scene_tree, tmp_path, monkeypatch):
+    table, *_ = datasets.read("ipd", scene_tree, features="published_scenes")
+    changing, hash_files = scene_tree / table["path"][5], published_scenes.hash_files
+    before = changing.read_bytes()
+
+    def hash_and_change(*given):
+        found = hash_files(*given)
+        changing.write_bytes((scene_tree / table["path"][6]).read_bytes())
+        return found
+
+    with monkeypatch.context() as meanwhile:
+        meanwhile.setattr(published_scenes, "hash_files", hash_and_change)
+        _, problems = read_published_scenes(table, scene_tree, tmp_path)
+    assert problems == {table["image"][5]: "changed while it was read"}
+    changing.write_bytes(before)
+    logits, _ = read_published_scenes(table, scene_tree, tmp_path)
+    np.testing.assert_array_equal(logits[5], to_logits(read_scene_file(changing)))
 
 
 def test_the_made_files_name_the_places365_scenes(probabilities):

@@ -85,6 +85,24 @@ def test_only_a_changed_photo_is_computed_again(tree, counted, tmp_path):
     assert not np.array_equal(before[changed], after[changed])
 
 
+def test_a_photo_that_changes_after_it_was_hashed_is_told_and_not_kept(tree, demo_model, tmp_path, monkeypatch):
+    expected, _ = extract(tree, demo_model, tmp_path / "whole")
+    before, hash_files = tree.photo(3).read_bytes(), engine.hash_files
+
+    def hash_and_change(*given):
+        found = hash_files(*given)
+        tree.photo(3).write_bytes(tree.photo(4).read_bytes())
+        return found
+
+    with monkeypatch.context() as meanwhile:
+        meanwhile.setattr(engine, "hash_files", hash_and_change)
+        _, problems = extract(tree, demo_model, tmp_path / "cache")
+    assert problems == {"p3": "changed while it was read"}
+    tree.photo(3).write_bytes(before)
+    found, _ = extract(tree, demo_model, tmp_path / "cache")
+    np.testing.assert_allclose(found, expected, atol=1e-4)  # batches of another size
+
+
 def test_copies_of_a_photo_are_computed_once(tree, counted, tmp_path):
     tree.photo(5).write_bytes(tree.photo(4).read_bytes())
     logits, _ = extract(tree, counted, tmp_path / "cache")
