@@ -24,5 +24,25 @@ class Resize:
         return image.resize((32, 32), Image.Resampling.BILINEAR)
 
 
+class NeverEnds:
+    """Hangs in every photo; with ``kills_actor`` its actor dies first."""
+
+    def __init__(self, kills_actor: bool = False):
+        self.kills_actor = kills_actor
+
+    def __call__(self, image: Image.Image) -> Image.Image:
+        if self.kills_actor:
+            os.kill(os.getppid(), signal.SIGKILL)
+        while True:
+            signal.pause()
+
+
+class CannotBeLoaded:
+    """As a class whose module a machine of the cluster lacks."""
+
+    def __reduce__(self):
+        return __import__, ("no_such_module",)
+
+
 def save_deadly(path: Path) -> None:
     Image.new("RGB", (DEADLY_WIDTH, 20), "red").save(path)

@@ -1,20 +1,23 @@
 """On a Ray cluster of two processor cores on this machine."""
 
+import hashlib
 import operator
 import os
 import signal
 import subprocess
 import sys
 from pathlib import Path
+from typing import ClassVar
 
+import fsspec
 import numpy as np
 import pandas as pd
 import pytest
 import safetensors.numpy
 import torch
-from ray_hooks import Resize, save_deadly
+from ray_hooks import CannotBeLoaded, NeverEnds, Resize, save_deadly
 
-from s2p_lib import engines, logit_cache, ray_decoding, ray_extraction, scene_logits
+from s2p_lib import audit, engines, logit_cache, ray_decoding, ray_extraction, scene_logits
 from s2p_lib import model as s2p
 from s2p_lib.photos import file_sha256
 from s2p_lib.run_folder import ROOT
@@ -194,6 +197,99 @@ def test_an_error_that_is_not_the_photos_fault_is_raised(tree):
             decoder.decode("p.jpg", tree.photo(0).read_bytes())
     finally:
         decoder.stop()
+
+
+def test_a_photo_that_never_ends_is_named_and_its_process_replaced(decode, tree, monkeypatch):
+    decode.decoder.stop()
+    decode.decoder = ray_decoding.DecodingProcess(NeverEnds())
+    monkeypatch.setattr(ray_decoding, "DECODING_LIMIT_S", 0.1)
+    found = decode({"path": [str(tree.photo(0))], "state": [""]})
+    assert found["problem"].tolist() == ["cannot be read: not decoded within 0.1 s"]
+    assert decode.decoder.process.poll() is None  # started anew
+
+
+def test_a_process_that_hangs_in_a_photo_ends_with_its_actor(tree):
+    code = (
+        "import sys; from pathlib import Path; from ray_hooks import NeverEnds; from s2p_lib import ray_decoding;"
+        "ray_decoding.DecodingProcess(NeverEnds(True)).decode('p.jpg', Path(sys.argv[1]).read_bytes())"
+    )
+    places = os.environ | {"PYTHONPATH": f"{ROOT}{os.pathsep}{Path(__file__).parent}"}
+    # Its output ends only when the last process that holds it has: the one that hangs.
+    ended = subprocess.run([sys.executable, "-c", code, tree.photo(0)], env=places, stderr=subprocess.PIPE, timeout=100)
+    assert ended.returncode == -signal.SIGKILL
+
+
+def test_a_decoding_process_that_cannot_load_its_work_is_not_the_photos_fault(monkeypatch):
+    with pytest.raises(RuntimeError, match="does not start: ModuleNotFoundError: No module named 'no_such_module'"):
+        ray_decoding.Decode(CannotBeLoaded(), (32, 32))
+    monkeypatch.setattr(sys, "executable", "/bin/false")
+    with pytest.raises(RuntimeError, match="does not start: it ended with code 1"):
+        ray_decoding.Decode(Resize(), (32, 32))
+
+
+@pytest.mark.parametrize("name", ["x" * 300 + ".jpg", "..", "", "a\0b"])
+@pytest.mark.parametrize("content", [b"no photo", b"", b"\xff\xd8\xff\xe0 no more"])
+def test_a_name_that_no_file_can_have_changes_no_problem(decode, name, content):
+    problem = decode.decoder.decode("p.jpg", content)
+    assert isinstance(problem, str)
+    assert not problem.startswith("damaged: it crashes")
+    assert decode.decoder.decode(name, content) == problem.replace("p.jpg", name)
+
+
+def test_a_pipe_and_a_huge_file_are_told_but_not_read(decode, tmp_path):
+    os.mkfifo(tmp_path / "pipe.jpg")
+    with open(tmp_path / "huge.jpg", "wb") as file:
+        file.truncate(200_000_001)  # with no block on the disk
+    paths = [str(tmp_path / "pipe.jpg"), "/dev/zero", str(tmp_path / "huge.jpg")]
+    found = decode({"path": paths, "state": [""] * 3})
+    told = [audit._check_photo(Path(path))[4] for path in paths]
+    assert found["problem"].tolist() == told
+    assert told == ["cannot be read: not a file"] * 2 + ["cannot be read: larger than 200 MB"]
+
+
+def test_a_photo_with_two_colons_in_its_name_is_read(decode, tree):
+    path = tree.photo(0).rename(tree.photo(0).with_name("a::b.jpg"))
+    assert decode({"path": [str(path)], "state": [""]})["problem"].tolist() == [""]
+
+
+@pytest.mark.parametrize("name", ["ETag", "Last-Modified", "LastModified", "last_modified", "mtime", "md5Hash"])
+def test_a_file_has_another_state_when_what_its_store_tells_has_changed(name):
+    about = {"name": "https://host/a.jpg", "type": "file", "size": 3, name: "then"}
+    state = ray_decoding.state_of(about)
+    assert state
+    assert ray_decoding.state_of(about | {"url": "https://host/a.jpg?signed=anew"}) == state
+    assert ray_decoding.state_of(about | {name: "now"}) != state
+    assert ray_decoding.state_of(about | {"size": 4}) != state
+
+
+class Addresses(fsspec.AbstractFileSystem):
+    """As fsspec's https: its ``ukey`` knows the address alone; a photo has an ETag or none."""
+
+    protocol = "addresses"
+    photos: ClassVar[dict[str, tuple[bytes, dict[str, str]]]] = {}
+
+    def info(self, path, **_):
+        return {"name": path, "type": "file", "size": None} | self.photos[path][1]
+
+    def cat_file(self, path, **_):
+        return self.photos[path][0]
+
+    def ukey(self, path):
+        return path
+
+
+@pytest.mark.parametrize("has_etag", [True, False])
+def test_a_photo_that_changes_at_its_address_is_read_again(decode, tree, has_etag):
+    fsspec.register_implementation("addresses", Addresses, clobber=True)
+    address, first, second = "addresses://host/p.jpg", tree.photo(0).read_bytes(), tree.photo(1).read_bytes()
+    Addresses.photos["host/p.jpg"] = first, {"ETag": "1"} if has_etag else {}
+    before = decode({"path": [address], "state": [""]})
+    same = decode({"path": [address], "state": before["state"]})
+    assert same["path"].tolist() == ([] if has_etag else [address])  # where nothing tells a change, always
+    Addresses.photos["host/p.jpg"] = second, {"ETag": "2"} if has_etag else {}
+    after = decode({"path": [address], "state": before["state"]})
+    assert before["sha256"].tolist() == [hashlib.sha256(first).hexdigest()]
+    assert after["sha256"].tolist() == [hashlib.sha256(second).hexdigest()]
 
 
 def test_an_unknown_file_system_is_an_error_before_any_work(model_and_transform, tmp_path):
