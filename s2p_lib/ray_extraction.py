@@ -7,6 +7,7 @@ writes, so what a cluster has computed is found by notebooks under the same key,
 import contextlib
 import math
 import os
+import re
 import time
 import uuid
 from collections.abc import Callable, Iterable, Iterator
@@ -39,6 +40,16 @@ class NotFinished(RuntimeError):
     """The extraction stopped in the middle; the message says why, and that the same command goes on."""
 
 
+def read_photo_list(file: str | Path) -> list[str]:
+    """One path or address a line; empty lines are left out. ValueError that names a file that is no UTF-8 text."""
+    try:
+        lines = Path(file).read_text(encoding="utf-8-sig").split("\n")  # other separators may stand in a name
+    except UnicodeDecodeError as error:
+        line = error.object[: error.start].count(b"\n") + 1
+        raise ValueError(f"{file} is no UTF-8 text (see its line {line}): save it as UTF-8") from None
+    return [line for line in lines if line.strip()]
+
+
 def extract_on_ray(
     paths: Iterable[str],
     model: S2P,
@@ -63,6 +74,8 @@ def extract_on_ray(
     Joins the cluster of the environment variable RAY_ADDRESS, else starts Ray on this machine. Before any work:
     ImportError without Ray, ValueError for what cannot be done. Later: NotFinished, or CacheNotWritten for a full disk.
     """
+    if transform is None:
+        raise ValueError("this backbone takes no photos, so there is nothing to extract; choose another --backbone")
     _check_sizes(workers=workers, decoders=decoders, cpus=cpus, gpus=gpus, batch_size=batch_size)
     engines.possible(ENGINE, "cuda" if gpus else "cpu", precision)
     ray = _ray()
@@ -123,9 +136,10 @@ def _check_room(ray, decoders: int, workers: int, cpus: float, gpus: float) -> N
 
 
 def _in_a_line(error: Exception) -> str:
-    """A task's error ends with its cause, after pages of traceback; Ray's own ones begin with what happened."""
-    lines = str(error).strip().splitlines() or [type(error).__name__]
-    return (lines[-1] if "Traceback" in str(error) else lines[0]).strip().rstrip(".")
+    """What happened first: Ray tells it amid pages of tracebacks, or as a sentence of its own."""
+    text = str(error).strip() or type(error).__name__
+    cause = re.search(r"^[\w.]*(Error|Exception|Interrupt)\b.*", text, re.MULTILINE)
+    return (cause[0] if cause else text.splitlines()[0]).strip().rstrip(".")
 
 
 def _ray():
@@ -174,8 +188,9 @@ class _FileIndex:
         except OSError as error:
             with contextlib.suppress(OSError):
                 part.unlink(missing_ok=True)
+            why = error.strerror or error
             raise CacheNotWritten(
-                f"{self.folder} cannot be written: {error.strerror or error}. Repair that, or use --out elsewhere. {GOES_ON}"
+                f"{self.folder} cannot be written: {why}. Repair that, or use --out elsewhere. {GOES_ON}"
             ) from None
 
     def read(self, cache: SceneLogitCache) -> pd.DataFrame:
