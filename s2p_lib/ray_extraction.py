@@ -87,6 +87,7 @@ def extract_on_ray(
     if cache.damaged:
         print(f"{len(cache.damaged)} damaged cache file(s) left out; their photos are computed again")
     _check_room(ray, decoders, workers, cpus, gpus)
+    cache.check_writable()
     files = _FileIndex(Path(out_dir) / "files")
     known = files.read(cache)
     todo = paths.to_frame().merge(known[["path", "state"]], how="left", on="path").fillna({"state": ""})

@@ -2,6 +2,7 @@
 
 import os
 import signal
+import sys
 from pathlib import Path
 
 from PIL import Image
@@ -38,10 +39,16 @@ class NeverEnds:
 
 
 class CannotBeLoaded:
-    """As a class whose module a machine of the cluster lacks."""
+    """As a class whose module is not there for decoding processes."""
 
     def __reduce__(self):
-        return __import__, ("no_such_module",)
+        return _load, ()
+
+
+def _load() -> CannotBeLoaded:
+    if sys.argv[0].endswith("ray_decoding.py"):
+        import no_such_module  # noqa: F401
+    return CannotBeLoaded()
 
 
 def save_deadly(path: Path) -> None:

@@ -26,13 +26,15 @@ from s2p_lib.__main__ import main
 from s2p_lib.photos import CRASHES_DECODER, file_sha256
 from s2p_lib.run_folder import ROOT
 
+SEARCH_PATH = f"{ROOT}{os.pathsep}{Path(__file__).parent}"  # of decoding processes, for the tests' own classes
+
 
 @pytest.fixture(scope="module")
 def cluster():
     """Actors and their decoding processes inherit the search path, for the tests' own classes."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("RAY_USAGE_STATS_ENABLED", "0")
-        patch.setenv("PYTHONPATH", f"{ROOT}{os.pathsep}{Path(__file__).parent}")
+        patch.setenv("PYTHONPATH", SEARCH_PATH)
         patch.delenv("RAY_ADDRESS", raising=False)
         ray = pytest.importorskip("ray", reason="Ray is not installed; it is an extra: pip install --editable '.[ray]'")
         pytest.importorskip("ray.data", reason="Ray is installed without ray[data]")
@@ -208,7 +210,7 @@ def test_a_driver_that_is_killed_loses_nothing_and_the_next_computes_what_is_not
 
 @pytest.fixture
 def decode(monkeypatch):
-    monkeypatch.setenv("PYTHONPATH", f"{ROOT}{os.pathsep}{Path(__file__).parent}")
+    monkeypatch.setenv("PYTHONPATH", SEARCH_PATH)
     actor = ray_decoding.Decode(Resize(), (32, 32))
     yield actor
     actor.decoder.stop()
@@ -253,13 +255,14 @@ def test_a_process_that_hangs_in_a_photo_ends_with_its_actor(tree):
         "import sys; from pathlib import Path; from ray_hooks import NeverEnds; from s2p_lib import ray_decoding;"
         "ray_decoding.DecodingProcess(NeverEnds(True)).decode('p.jpg', Path(sys.argv[1]).read_bytes())"
     )
-    places = os.environ | {"PYTHONPATH": f"{ROOT}{os.pathsep}{Path(__file__).parent}"}
+    places = os.environ | {"PYTHONPATH": SEARCH_PATH}
     # Its output ends only when the last process that holds it has: the one that hangs.
     ended = subprocess.run([sys.executable, "-c", code, tree.photo(0)], env=places, stderr=subprocess.PIPE, timeout=100)
     assert ended.returncode == -signal.SIGKILL
 
 
 def test_a_decoding_process_that_cannot_load_its_work_is_not_the_photos_fault(monkeypatch):
+    monkeypatch.setenv("PYTHONPATH", SEARCH_PATH)
     with pytest.raises(RuntimeError, match="does not start: ModuleNotFoundError: No module named 'no_such_module'"):
         ray_decoding.Decode(CannotBeLoaded(), (32, 32))
     monkeypatch.setattr(sys, "executable", "/bin/false")
@@ -371,12 +374,21 @@ class Bar:
         self.done += n
 
 
-def test_an_error_in_an_actor_ends_the_job_with_a_line(cluster, tree, model_and_transform, tmp_path, monkeypatch):
-    monkeypatch.setattr(ray_extraction, "_resizer", lambda _: operator.attrgetter("no_such_method"))
+@pytest.mark.parametrize(
+    ("resize", "told"),
+    [
+        (operator.attrgetter("no_such_method"), "AttributeError: .*no_such_method.*"),
+        (CannotBeLoaded(), "RuntimeError: a process that decodes photos does not start: ModuleNotFoundError: .*"),
+    ],
+)
+def test_an_error_in_an_actor_ends_the_job_with_a_line(
+    cluster, tree, model_and_transform, tmp_path, monkeypatch, resize, told
+):
+    monkeypatch.setattr(ray_extraction, "_resizer", lambda _: resize)
     with pytest.raises(ray_extraction.NotFinished) as stopped:
         extract(paths_of(tree), model_and_transform, tmp_path)
     assert re.fullmatch(
-        r"Ray stopped: AttributeError: .*no_such_method.*\. What was computed is kept; the same command goes on\.",
+        rf"Ray stopped: {told}\. What was computed is kept; the same command goes on\.",
         str(stopped.value),
     )
 
