@@ -286,7 +286,11 @@ def fetch(what, into, from_dir, mirrors, dataset, url_list, per_second, again) -
 @main.command()
 @click.argument("photo_list", type=click.Path(exists=True, dir_okay=False, path_type=Path))
 @click.option(
-    "--cache", type=click.Path(file_okay=False, path_type=Path), default=Path("outputs/cache"), show_default=True
+    "--cache",
+    type=click.Path(file_okay=False, path_type=Path),
+    default=Path("outputs/extract/scene_logits"),
+    show_default=True,
+    help="outputs/RUN/scene_logits gives what is computed to the run RUN.",
 )
 @click.option(
     "--out", type=click.Path(file_okay=False, path_type=Path), default=Path("outputs/extract"), show_default=True
@@ -294,26 +298,40 @@ def fetch(what, into, from_dir, mirrors, dataset, url_list, per_second, again) -
 @click.option("--backbone", default="resnet50", show_default=True)
 @click.option("--weights", type=click.Path(dir_okay=False, path_type=Path), help="Weights file of the backbone.")
 @click.option("--image-size", type=click.IntRange(min=1), help="Pixels, square; by default the backbone's.")
-@click.option("--precision", type=click.Choice(["float32", "bfloat16"]), default="float32", show_default=True)
-@click.option("--batch-size", type=click.IntRange(min=1), default=16, show_default=True, help="Of the backbone's pass.")
+@click.option("--precision", default="float32", show_default=True, help="Of the backbone's arithmetic, as in a run.")
+@click.option("--batch-size", type=click.IntRange(min=1), help="Of the backbone's pass; by default as in a run.")
 @click.option("--workers", type=click.IntRange(min=1), default=1, show_default=True, help="Actors with the backbone.")
-@click.option("--cpus", type=float, default=1.0, show_default=True, help="Processor cores of a worker.")
-@click.option("--gpus", type=float, default=0.0, show_default=True, help="GPUs of a worker; may be a part of one.")
+@click.option(
+    "--cpus",
+    type=click.FloatRange(min=0, min_open=True),
+    default=1.0,
+    show_default=True,
+    help="Processor cores of a worker.",
+)
+@click.option(
+    "--gpus",
+    type=click.FloatRange(min=0),
+    default=0.0,
+    show_default=True,
+    help="GPUs of a worker; may be a part of one.",
+)
 @click.option("--decoders", type=click.IntRange(min=1), default=1, show_default=True, help="Actors of one core each.")
-def extract(photo_list, cache, out, backbone, weights, image_size, precision, **size) -> None:
+def extract(photo_list, cache, out, backbone, weights, image_size, **how) -> None:
     """Scene logits of the photos in PHOTO_LIST, one path or address a line, on a Ray cluster, into a cache.
 
     A call that was stopped goes on where it was. See BEYOND_ONE_MACHINE.md.
     """
     from s2p_lib.model import load_s2p
-    from s2p_lib.ray_extraction import extract_on_ray
+    from s2p_lib.ray_extraction import NotFinished, extract_on_ray, read_photo_list
+    from s2p_lib.scene_logits import BATCH_SIZE
 
-    paths = [line for line in photo_list.read_text().splitlines() if line.strip()]
     try:
+        paths = read_photo_list(photo_list)
         model, transform = load_s2p(backbone, weights, image_size)
-        table = extract_on_ray(paths, model, transform, cache, out, precision=precision, **size)
-    except (ValueError, OSError, ImportError) as error:
-        raise click.ClickException(f"{error}. What was computed is kept; the same command goes on.") from None
+        how["batch_size"] = how["batch_size"] or BATCH_SIZE
+        table = extract_on_ray(paths, model, transform, cache, out, **how)
+    except (ValueError, OSError, ImportError, NotFinished) as error:
+        raise click.ClickException(str(error)) from None
     failed = int(table["problem"].notna().sum())
     click.echo(f"{len(table) - failed:,} of {len(table):,} photos have scene logits in {cache}")
     if failed:

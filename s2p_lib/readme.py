@@ -149,14 +149,13 @@ def photos_block() -> str:
 
 
 def scale_block() -> str:
-    bench = json.loads((ROOT / "outputs" / "bench" / "bench.json").read_text())
-    cores = int(bench["machine"].split()[0])
-    return scale_text(scale.measured_cpu(fastest_engine(_benched()), cores))
+    return scale_text(scale.measured_cpu(fastest_engine(_benched()), _bench()["cores"]))
 
 
 def scale_text(cpu: scale.Device) -> str:
-    """A table for the measured device and one for an assumed GPU, and what one of that needs to be fed."""
-    return "\n\n".join([*map(_scale_of, (cpu, scale.assumed_gpu())), _feeding_of(scale.assumed_gpu())])
+    """A table for the measured device and one for an assumed GPU, and what they need to be fed and emptied."""
+    gpu = scale.assumed_gpu()
+    return "\n\n".join([_scale_of(cpu), _scale_of(gpu), _feeding_of(gpu, cpu), _writing()])
 
 
 def _scale_of(device: scale.Device) -> str:
@@ -164,9 +163,10 @@ def _scale_of(device: scale.Device) -> str:
     rate = f"{device.photos_per_s:,.2f}" if device.photos_per_s < 100 else f"{device.photos_per_s:,.0f}"
     header = ["million photos", "device hours", "devices for one day", "cores that decode, for one day"]
     header += ["photos read", "within one day", "days to read", "written", "cost of the devices"]
+    header += ["cost of the cores that decode"]
     rows = [
         (
-            f"{row.photos / 1e6:,.0f}",
+            _millions(row.photos),
             f"{row.device_hours:,.1f}",
             f"{row.devices_for_one_day:,}",
             f"{row.decoding_cores_for_one_day:,}",
@@ -174,7 +174,8 @@ def _scale_of(device: scale.Device) -> str:
             f"{_size(row.read_bytes_per_s)}/s",
             f"{row.days_to_read:,.2g}" if row.days_to_read < 10 else f"{row.days_to_read:,.0f}",
             _size(row.written_bytes),
-            f"{row.cost_usd:,.2f} USD" if row.cost_usd < 10 else f"{row.cost_usd:,.0f} USD",
+            _usd(row.devices_usd),
+            _usd(row.decoding_usd),
         )
         for row in scale.scale_table(device).itertuples(index=False)
     ]
@@ -184,19 +185,39 @@ def _scale_of(device: scale.Device) -> str:
     )
 
 
-def _feeding_of(device: scale.Device) -> str:
-    needs, around = scale.feeding(device), scale.Surroundings()
+def _feeding_of(gpu: scale.Device, cpu: scale.Device) -> str:
+    needs, around = scale.feeding(gpu), scale.Surroundings()
     return (
         f"Days to read are those of a store that gives {_size(around.store_bytes_per_s)}/s in all (assumed). "
-        f"So that {device.name} never waits, {needs.decoding_cores:,.0f} cores decode for it (assumed: "
-        f"{around.decoded_per_s_and_core:,.0f} photos per second and core), {_size(needs.bytes_per_s_read)}/s are read "
-        f"and {_size(needs.bytes_per_s_of_pixels)}/s of resized pixels reach it. That store "
-        f"feeds {needs.devices_that_the_store_feeds:,.1f} of them."
+        f"So that {gpu.name} never waits, {needs.decoding_cores:,.0f} cores decode for it (assumed: "
+        f"{around.decoded_per_s_and_core:,.0f} photos per second and core, {around.usd_per_core_hour:.2f} USD a core "
+        f"and hour), {_size(needs.bytes_per_s_read)}/s are read and {_size(needs.bytes_per_s_of_pixels)}/s of resized "
+        f"pixels reach it. That store feeds {needs.devices_that_the_store_feeds:,.1f} of them, or "
+        f"{scale.feeding(cpu).devices_that_the_store_feeds:,.0f} times {cpu.name}."
     )
 
 
+def _writing() -> str:
+    table = scale.scale_table(scale.assumed_gpu())  # of any device: how much is written within a day is the same
+    rates = [
+        f"{row.written_per_s:,.0f} photos or {_size(row.written_bytes_per_s)} a second for {_millions(row.photos)} "
+        "million"
+        for row in table.itertuples(index=False)
+    ]
+    return f"Within one day, the one process that writes takes {', '.join(rates[:-1])} and {rates[-1]}."
+
+
+def _millions(photos: float) -> str:
+    return f"{photos / 1e6:,.0f}"
+
+
+def _usd(amount: float) -> str:
+    return f"{amount:,.2f} USD" if amount < 10 else f"{amount:,.0f} USD"
+
+
 def _size(n_bytes: float) -> str:
-    unit, name = next(pair for pair in ((1e15, "PB"), (1e12, "TB"), (1e9, "GB"), (1e6, "MB")) if n_bytes >= pair[0])
+    units = ((1e15, "PB"), (1e12, "TB"), (1e9, "GB"), (1e6, "MB"), (1e3, "kB"), (1, "bytes"))
+    unit, name = next(pair for pair in units if n_bytes >= pair[0])
     return f"{n_bytes / unit:,.3g} {name}"
 
 

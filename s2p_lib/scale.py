@@ -28,6 +28,7 @@ class Surroundings:
 
     decoded_per_s_and_core: float = 25.0  # photos of 2.2 MB, 2048 x 1536 pixels or so, decoded and resized
     store_bytes_per_s: float = 10e9  # what a store of photos gives one cluster in all
+    usd_per_core_hour: float = 0.05
 
 
 def scale_table(device: Device, around: Surroundings = Surroundings()) -> pd.DataFrame:
@@ -35,7 +36,8 @@ def scale_table(device: Device, around: Surroundings = Surroundings()) -> pd.Dat
 
     Columns: ``photos``; ``device_hours``; ``devices_for_one_day`` (rounded up); ``decoding_cores_for_one_day``
     (rounded up); ``read_bytes`` (of photos); ``read_bytes_per_s`` (within one day); ``days_to_read`` at the store's
-    rate; ``written_bytes`` (logits and hashes); ``cost_usd`` (of the devices alone).
+    rate; ``written_bytes`` (logits and hashes); ``written_per_s`` (photos) and ``written_bytes_per_s`` (within one
+    day, by the one process that writes); ``devices_usd`` and ``decoding_usd`` (of the cores that decode).
     """
     table = pd.DataFrame({"photos": PHOTO_COUNTS})
     per_day = HOURS_PER_DAY * SECONDS_PER_HOUR
@@ -48,7 +50,11 @@ def scale_table(device: Device, around: Surroundings = Surroundings()) -> pd.Dat
     table["read_bytes_per_s"] = table["read_bytes"] / per_day
     table["days_to_read"] = table["read_bytes"] / around.store_bytes_per_s / per_day
     table["written_bytes"] = table["photos"] * (LOGITS_BYTES + HASH_BYTES)
-    table["cost_usd"] = table["device_hours"] * device.usd_per_hour
+    table["written_per_s"] = table["photos"] / per_day
+    table["written_bytes_per_s"] = table["written_bytes"] / per_day
+    table["devices_usd"] = table["device_hours"] * device.usd_per_hour
+    core_hours = table["photos"] / around.decoded_per_s_and_core / SECONDS_PER_HOUR
+    table["decoding_usd"] = core_hours * around.usd_per_core_hour
     return table
 
 
@@ -74,7 +80,7 @@ def feeding(device: Device, around: Surroundings = Surroundings()) -> Feeding:
 
 # Of the card's network: a GPU that sustains 50 of its nominal hundreds of TFLOP/s. An assumption, not measured.
 GFLOP_PER_PHOTO, ASSUMED_GPU_TFLOPS = 32.7, 50.0
-ASSUMED_CPU_USD_PER_HOUR, ASSUMED_GPU_USD_PER_HOUR = 0.10, 4.00
+ASSUMED_GPU_USD_PER_HOUR = 4.00
 
 
 def assumed_gpu() -> Device:
@@ -83,4 +89,5 @@ def assumed_gpu() -> Device:
 
 
 def measured_cpu(photos_per_s: float, cores: int) -> Device:
-    return Device(f"{cores} processor cores", photos_per_s, ASSUMED_CPU_USD_PER_HOUR, is_measured=True)
+    usd_per_hour = cores * Surroundings().usd_per_core_hour
+    return Device(f"{cores} processor cores", photos_per_s, usd_per_hour, is_measured=True)

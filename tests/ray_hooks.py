@@ -2,6 +2,7 @@
 
 import os
 import signal
+import sys
 from pathlib import Path
 
 from PIL import Image
@@ -22,6 +23,32 @@ class Resize:
             self.mark.touch()
             os.kill(os.getppid(), signal.SIGKILL)
         return image.resize((32, 32), Image.Resampling.BILINEAR)
+
+
+class NeverEnds:
+    """Hangs in every photo; with ``kills_actor`` its actor dies first."""
+
+    def __init__(self, kills_actor: bool = False):
+        self.kills_actor = kills_actor
+
+    def __call__(self, image: Image.Image) -> Image.Image:
+        if self.kills_actor:
+            os.kill(os.getppid(), signal.SIGKILL)
+        while True:
+            signal.pause()
+
+
+class CannotBeLoaded:
+    """As a class whose module is not there for decoding processes."""
+
+    def __reduce__(self):
+        return _load, ()
+
+
+def _load() -> CannotBeLoaded:
+    if sys.argv[0].endswith("ray_decoding.py"):
+        import no_such_module  # noqa: F401
+    return CannotBeLoaded()
 
 
 def save_deadly(path: Path) -> None:

@@ -1,23 +1,32 @@
 """On a Ray cluster of two processor cores on this machine."""
 
+import errno
+import hashlib
 import operator
 import os
+import re
 import signal
 import subprocess
 import sys
 from pathlib import Path
+from typing import ClassVar
 
+import fsspec
 import numpy as np
 import pandas as pd
 import pytest
 import safetensors.numpy
 import torch
-from ray_hooks import Resize, save_deadly
+from click.testing import CliRunner
+from ray_hooks import CannotBeLoaded, NeverEnds, Resize, save_deadly
 
-from s2p_lib import engines, logit_cache, ray_decoding, ray_extraction, scene_logits
+from s2p_lib import audit, engines, logit_cache, ray_decoding, ray_extraction, scene_logits
 from s2p_lib import model as s2p
-from s2p_lib.photos import file_sha256
+from s2p_lib.__main__ import main
+from s2p_lib.photos import CRASHES_DECODER, file_sha256
 from s2p_lib.run_folder import ROOT
+
+SEARCH_PATH = f"{ROOT}{os.pathsep}{Path(__file__).parent}"  # of decoding processes, for the tests' own classes
 
 
 @pytest.fixture(scope="module")
@@ -25,7 +34,7 @@ def cluster():
     """Actors and their decoding processes inherit the search path, for the tests' own classes."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("RAY_USAGE_STATS_ENABLED", "0")
-        patch.setenv("PYTHONPATH", f"{ROOT}{os.pathsep}{Path(__file__).parent}")
+        patch.setenv("PYTHONPATH", SEARCH_PATH)
         patch.delenv("RAY_ADDRESS", raising=False)
         ray = pytest.importorskip("ray", reason="Ray is not installed; it is an extra: pip install --editable '.[ray]'")
         pytest.importorskip("ray.data", reason="Ray is installed without ray[data]")
@@ -72,11 +81,31 @@ def local(tree, model_and_transform, folder):
 def extract(paths, model_and_transform, folder, **options):
     """The outcome, and the logits in its order from the cache that was written; NaN for a photo with a problem."""
     found = ray_extraction.extract_on_ray(paths, *model_and_transform, folder / "cache", folder / "out", **options)
+    return found, written_logits(found, model_and_transform, folder)
+
+
+def written_logits(found: pd.DataFrame, model_and_transform, folder) -> np.ndarray:
     cache = logit_cache.SceneLogitCache(folder / "cache", key(model_and_transform))
     logits = np.full((len(found), 365), np.nan, dtype=np.float32)
     good = found["problem"].isna().to_numpy()
     logits[good] = cache.read(found.loc[good, "sha256"].tolist())
-    return found, logits
+    return logits
+
+
+def extract_by_command(paths, model_and_transform, folder, monkeypatch):
+    """As ``extract``, for the demo backbone at 32 pixels and photos of which some have a problem; and what it wrote."""
+    extract_on_ray, outcomes = ray_extraction.extract_on_ray, []
+
+    def kept(*arguments, **options):
+        outcomes.append(extract_on_ray(*arguments, **options))
+        return outcomes[-1]
+
+    monkeypatch.setattr(ray_extraction, "extract_on_ray", kept)
+    (folder / "photos.txt").write_text("\n".join(paths))
+    options = ["--backbone", "demo", "--image-size", "32", "--cache", folder / "cache", "--out", folder / "out"]
+    result = CliRunner().invoke(main, list(map(str, ["extract", folder / "photos.txt", *options])))
+    assert result.exit_code == 1, result.output  # as some photos have a problem
+    return outcomes[0], written_logits(outcomes[0], model_and_transform, folder), result.output
 
 
 def key(model_and_transform) -> str:
@@ -93,18 +122,22 @@ def none_if_nan(column: pd.Series) -> list:
 
 
 def test_good_photos_get_the_logits_and_bad_ones_the_problems_of_one_machine(
-    cluster, tree, model_and_transform, tmp_path
+    cluster, tree, model_and_transform, tmp_path, monkeypatch
 ):
-    """Half of the photos by address (``file://``), as in a store of objects."""
+    """By the command. Half of the photos by address (``file://``), as in a store of objects; one crashes a decoder."""
+    monkeypatch.setattr(ray_extraction, "_resizer", lambda _: Resize())
     tree.photo(1).write_bytes(b"")
     tree.photo(2).write_bytes(b"no photo")
     tree.photo(3).write_bytes(tree.photo(3).read_bytes()[:300])
     tree.photo(7).unlink()
     tree.photo(8).unlink()
     tree.photo(8).mkdir()
+    save_deadly(tree.photo(6))
     expected, problems = local(tree, model_and_transform, tmp_path / "local")
+    expected[6], problems[6] = np.nan, CRASHES_DECODER
     paths = [path if i % 2 else Path(path).as_uri() for i, path in enumerate(paths_of(tree))]
-    found, logits = extract(paths, model_and_transform, tmp_path)
+    found, logits, text = extract_by_command(paths, model_and_transform, tmp_path, monkeypatch)
+    assert f"6 of 12 photos have scene logits in {tmp_path / 'cache'}\n6 photos cannot be used: " in text
     assert found["path"].tolist() == paths
     assert none_if_nan(found["problem"]) == problems
     assert found["sha256"].isna().tolist() == found["problem"].notna().tolist()
@@ -113,8 +146,9 @@ def test_good_photos_get_the_logits_and_bad_ones_the_problems_of_one_machine(
     written = pd.read_csv(tmp_path / "out" / "problems.csv")
     assert written.values.tolist() == found.dropna(subset="problem")[["path", "problem"]].values.tolist()
     again, _ = local(tree, model_and_transform, tmp_path / "cache")  # as a notebook that is given this cache
+    again[6] = np.nan
     assert np.array_equal(again, logits, equal_nan=True)
-    assert rows_in_shards(tmp_path) == 7  # the notebook computed nothing
+    assert rows_in_shards(tmp_path) == 6 + 1  # the notebook computed nothing but the photo that does not crash it
 
 
 def test_a_decoder_and_a_worker_that_are_killed_in_the_middle_lose_nothing(
@@ -135,21 +169,32 @@ def test_a_decoder_and_a_worker_that_are_killed_in_the_middle_lose_nothing(
     np.testing.assert_allclose(logits, expected, atol=1e-5)  # float32, another batch size
 
 
-def test_a_restarted_job_computes_what_is_not_done(cluster, tree, model_and_transform, tmp_path, monkeypatch):
-    monkeypatch.setattr(ray_extraction, "PHOTOS_PER_TASK", 4)
-    monkeypatch.setattr(ray_extraction, "PHOTOS_PER_SHARD", 4)
-    add, done = logit_cache.SceneLogitCache.add, []
+KILLED_DRIVER = """
+import os, signal, sys
+from s2p_lib import model as s2p, ray_extraction
 
-    def add_once(cache, hashes, logits):
-        if done:
-            raise KeyboardInterrupt
-        done.extend(hashes)
-        add(cache, hashes, logits)
+class KilledAfterAShard(ray_extraction._FileIndex):
+    def add(self, columns):
+        super().add(columns)
+        os.kill(os.getpid(), signal.SIGKILL)
 
-    with monkeypatch.context() as interrupted:
-        interrupted.setattr(logit_cache.SceneLogitCache, "add", add_once)
-        with pytest.raises(KeyboardInterrupt):
-            extract(paths_of(tree), model_and_transform, tmp_path, batch_size=4)
+ray_extraction._FileIndex = KilledAfterAShard
+ray_extraction.PHOTOS_PER_TASK = ray_extraction.PHOTOS_PER_SHARD = 4
+cache, out, *paths = sys.argv[1:]
+ray_extraction.extract_on_ray(paths, s2p.load_s2p("demo")[0], s2p.photo_transform(32), cache, out, batch_size=4)
+"""
+
+
+def test_a_driver_that_is_killed_loses_nothing_and_the_next_computes_what_is_not_done(
+    cluster, tree, model_and_transform, tmp_path
+):
+    import ray
+
+    address = ray.get_runtime_context().gcs_address
+    command = [sys.executable, "-c", KILLED_DRIVER, tmp_path / "cache", tmp_path / "out", *paths_of(tree)]
+    killed = subprocess.run(command, env=os.environ | {"RAY_ADDRESS": address}, cwd=ROOT, capture_output=True)
+    assert killed.returncode == -signal.SIGKILL, killed.stderr.decode()
+    done = list(logit_cache.SceneLogitCache(tmp_path / "cache", key(model_and_transform)))
     assert rows_in_shards(tmp_path) == len(done) == 4
     place = {file_sha256(path): i for i, path in enumerate(paths_of(tree))}
     changed, gone, *_ = (place[sha256] for sha256 in done)
@@ -165,7 +210,7 @@ def test_a_restarted_job_computes_what_is_not_done(cluster, tree, model_and_tran
 
 @pytest.fixture
 def decode(monkeypatch):
-    monkeypatch.setenv("PYTHONPATH", f"{ROOT}{os.pathsep}{Path(__file__).parent}")
+    monkeypatch.setenv("PYTHONPATH", SEARCH_PATH)
     actor = ray_decoding.Decode(Resize(), (32, 32))
     yield actor
     actor.decoder.stop()
@@ -194,6 +239,225 @@ def test_an_error_that_is_not_the_photos_fault_is_raised(tree):
             decoder.decode("p.jpg", tree.photo(0).read_bytes())
     finally:
         decoder.stop()
+
+
+def test_a_photo_that_never_ends_is_named_and_its_process_replaced(decode, tree, monkeypatch):
+    decode.decoder.stop()
+    decode.decoder = ray_decoding.DecodingProcess(NeverEnds())
+    monkeypatch.setattr(ray_decoding, "DECODING_LIMIT_S", 0.1)
+    found = decode({"path": [str(tree.photo(0))], "state": [""]})
+    assert found["problem"].tolist() == ["cannot be read: not decoded within 0.1 s"]
+    assert decode.decoder.process.poll() is None  # started anew
+
+
+def test_a_process_that_hangs_in_a_photo_ends_with_its_actor(tree):
+    code = (
+        "import sys; from pathlib import Path; from ray_hooks import NeverEnds; from s2p_lib import ray_decoding;"
+        "ray_decoding.DecodingProcess(NeverEnds(True)).decode('p.jpg', Path(sys.argv[1]).read_bytes())"
+    )
+    places = os.environ | {"PYTHONPATH": SEARCH_PATH}
+    # Its output ends only when the last process that holds it has: the one that hangs.
+    ended = subprocess.run([sys.executable, "-c", code, tree.photo(0)], env=places, stderr=subprocess.PIPE, timeout=100)
+    assert ended.returncode == -signal.SIGKILL
+
+
+def test_a_decoding_process_that_cannot_load_its_work_is_not_the_photos_fault(monkeypatch):
+    monkeypatch.setenv("PYTHONPATH", SEARCH_PATH)
+    with pytest.raises(RuntimeError, match="does not start: ModuleNotFoundError: No module named 'no_such_module'"):
+        ray_decoding.Decode(CannotBeLoaded(), (32, 32))
+    monkeypatch.setattr(sys, "executable", "/bin/false")
+    with pytest.raises(RuntimeError, match="does not start: it ended with code 1"):
+        ray_decoding.Decode(Resize(), (32, 32))
+
+
+@pytest.mark.parametrize("name", ["x" * 300 + ".jpg", "..", "", "a\0b"])
+@pytest.mark.parametrize("content", [b"no photo", b"", b"\xff\xd8\xff\xe0 no more"])
+def test_a_name_that_no_file_can_have_changes_no_problem(decode, name, content):
+    problem = decode.decoder.decode("p.jpg", content)
+    assert isinstance(problem, str)
+    assert not problem.startswith("damaged: it crashes")
+    assert decode.decoder.decode(name, content) == problem.replace("p.jpg", name)
+
+
+def test_a_pipe_and_a_huge_file_are_told_but_not_read(decode, tmp_path):
+    os.mkfifo(tmp_path / "pipe.jpg")
+    with open(tmp_path / "huge.jpg", "wb") as file:
+        file.truncate(200_000_001)  # with no block on the disk
+    paths = [str(tmp_path / "pipe.jpg"), "/dev/zero", str(tmp_path / "huge.jpg")]
+    found = decode({"path": paths, "state": [""] * 3})
+    told = [audit._check_photo(Path(path))[4] for path in paths]
+    assert found["problem"].tolist() == told
+    assert told == ["cannot be read: not a file"] * 2 + ["cannot be read: larger than 200 MB"]
+
+
+def test_a_photo_with_two_colons_in_its_name_is_read(decode, tree):
+    path = tree.photo(0).rename(tree.photo(0).with_name("a::b.jpg"))
+    assert decode({"path": [str(path)], "state": [""]})["problem"].tolist() == [""]
+
+
+@pytest.mark.parametrize("name", ["ETag", "Last-Modified", "LastModified", "last_modified", "mtime", "md5Hash"])
+def test_a_file_has_another_state_when_what_its_store_tells_has_changed(name):
+    about = {"name": "https://host/a.jpg", "type": "file", "size": 3, name: "then"}
+    state = ray_decoding.state_of(about)
+    assert state
+    assert ray_decoding.state_of(about | {"url": "https://host/a.jpg?signed=anew"}) == state
+    assert ray_decoding.state_of(about | {name: "now"}) != state
+    assert ray_decoding.state_of(about | {"size": 4}) != state
+
+
+class Addresses(fsspec.AbstractFileSystem):
+    """As fsspec's https: its ``ukey`` knows the address alone; a photo has an ETag or none."""
+
+    protocol = "addresses"
+    photos: ClassVar[dict[str, tuple[bytes, dict[str, str]]]] = {}
+
+    def info(self, path, **_):
+        return {"name": path, "type": "file", "size": None} | self.photos[path][1]
+
+    def cat_file(self, path, **_):
+        return self.photos[path][0]
+
+    def ukey(self, path):
+        return path
+
+
+@pytest.mark.parametrize("has_etag", [True, False])
+def test_a_photo_that_changes_at_its_address_is_read_again(decode, tree, has_etag):
+    fsspec.register_implementation("addresses", Addresses, clobber=True)
+    address, first, second = "addresses://host/p.jpg", tree.photo(0).read_bytes(), tree.photo(1).read_bytes()
+    Addresses.photos["host/p.jpg"] = first, {"ETag": "1"} if has_etag else {}
+    before = decode({"path": [address], "state": [""]})
+    same = decode({"path": [address], "state": before["state"]})
+    assert same["path"].tolist() == ([] if has_etag else [address])  # where nothing tells a change, always
+    Addresses.photos["host/p.jpg"] = second, {"ETag": "2"} if has_etag else {}
+    after = decode({"path": [address], "state": before["state"]})
+    assert before["sha256"].tolist() == [hashlib.sha256(first).hexdigest()]
+    assert after["sha256"].tolist() == [hashlib.sha256(second).hexdigest()]
+
+
+def test_photos_that_do_not_come_back_are_an_error_and_the_next_call_does_them(
+    cluster, tree, model_and_transform, tmp_path, monkeypatch
+):
+    lost, bars = {str(tree.photo(0))}, []
+
+    def pipeline(_data, todo, *_):
+        paths = [path for path in todo.loc[todo["state"] == "", "path"] if path not in lost]
+        columns = {"path": paths, "state": ["1"] * len(paths), "problem": [""] * len(paths)}
+        columns["sha256"] = [file_sha256(path) for path in paths]
+        columns = {name: np.array(column, dtype=object) for name, column in columns.items()}
+        yield columns | {"logits": np.zeros((len(paths), 365), dtype=np.float32)}
+
+    monkeypatch.setattr(ray_extraction, "_pipeline", pipeline)
+    monkeypatch.setattr(ray_extraction, "progress", lambda **about: bars.append(Bar(about)) or bars[-1])
+    with pytest.raises(ray_extraction.NotFinished, match=r"1 of 12 photos .*p0\.jpg.* the same command goes on"):
+        extract(paths_of(tree), model_and_transform, tmp_path)
+    lost.clear()
+    found, _ = extract(paths_of(tree), model_and_transform, tmp_path)
+    assert found["sha256"].notna().all()
+    assert rows_in_shards(tmp_path) == 12
+    assert [(bar.about["total"], bar.about["initial"], bar.done) for bar in bars] == [(12, 0, 11), (12, 11, 1)]
+
+
+class Bar:
+    """In place of the progress bar."""
+
+    def __init__(self, about: dict):
+        self.about, self.done = about, 0
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        return None
+
+    def update(self, n: int) -> None:
+        self.done += n
+
+
+@pytest.mark.parametrize(
+    ("resize", "told"),
+    [
+        (operator.attrgetter("no_such_method"), "AttributeError: .*no_such_method.*"),
+        (CannotBeLoaded(), "RuntimeError: a process that decodes photos does not start: ModuleNotFoundError: .*"),
+    ],
+)
+def test_an_error_in_an_actor_ends_the_job_with_a_line(
+    cluster, tree, model_and_transform, tmp_path, monkeypatch, resize, told
+):
+    monkeypatch.setattr(ray_extraction, "_resizer", lambda _: resize)
+    with pytest.raises(ray_extraction.NotFinished) as stopped:
+        extract(paths_of(tree), model_and_transform, tmp_path)
+    assert re.fullmatch(
+        rf"Ray stopped: {told}\. What was computed is kept; the same command goes on\.",
+        str(stopped.value),
+    )
+
+
+def test_unfinished_files_of_killed_jobs_are_removed_and_one_under_way_is_kept(tmp_path):
+    old, new = tmp_path / "old.part", tmp_path / "new.part"
+    for part in (old, new):
+        part.write_bytes(b"half a table")
+    os.utime(old, (0, 0))
+    ray_extraction._FileIndex(tmp_path)
+    assert [old.exists(), new.exists()] == [False, True]
+
+
+def test_an_index_that_cannot_be_written_leaves_nothing_behind(tmp_path, monkeypatch):
+    def full(*_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    index = ray_extraction._FileIndex(tmp_path)
+    monkeypatch.setattr(os, "replace", full)
+    with pytest.raises(logit_cache.CacheNotWritten, match="No space left on device") as stopped:
+        index.add({"path": ["a.jpg"], "state": [""], "sha256": ["00"]})
+    assert str(stopped.value).count("the same command goes on") == 1
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("size", "told"),
+    [
+        *(({"cpus": value}, "cpus=.* allowed: more than 0") for value in (0, -1, float("nan"), float("inf"))),
+        *(({"gpus": value}, "gpus=.* allowed: 0 or more") for value in (-1, float("nan"))),
+        ({"gpus": 1.5}, "above 1 Ray gives an actor whole ones only"),
+        ({"workers": 0}, "workers=0"),
+        ({"decoders": -1}, "decoders=-1"),
+        ({"batch_size": 0}, "batch_size=0"),
+        ({"precision": "tf32"}, "precision='tf32' is not there on cpu; allowed there: float32, bfloat16"),
+    ],
+)
+def test_a_size_that_nothing_can_be_done_with_is_refused_before_any_work(model_and_transform, tmp_path, size, told):
+    with pytest.raises(ValueError, match=told):
+        ray_extraction.extract_on_ray(["a.jpg"], *model_and_transform, tmp_path / "cache", tmp_path / "out", **size)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_actors_that_the_machine_has_no_room_for_are_refused_and_on_a_cluster_waited_for(
+    cluster, model_and_transform, tmp_path, monkeypatch, capsys
+):
+    import ray
+
+    def ask(**sizes):
+        ray_extraction.extract_on_ray(["a.jpg"], *model_and_transform, tmp_path / "cache", tmp_path / "out", **sizes)
+
+    with pytest.raises(ValueError, match="need 5 processor cores, and there are 2: give fewer --decoders or --workers"):
+        ask(decoders=3, workers=2)
+    with pytest.raises(ValueError, match=r"need 0\.5 GPUs, and there are 0"):
+        ask(gpus=0.5)
+    monkeypatch.setenv("RAY_ADDRESS", "host:6379")
+    ray_extraction._check_room(ray, 3, 2, cpus=1, gpus=0)
+    assert "need 5 processor cores, and there are 2: waiting until the cluster grows" in capsys.readouterr().out
+
+
+def test_a_file_that_is_there_is_no_address(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    odd = Path("s3:/bucket/a.jpg")
+    odd.parent.mkdir(parents=True)
+    odd.touch()
+    assert ray_extraction._full("s3://bucket/a.jpg") == str(tmp_path / odd)
+    assert ray_extraction._full("s3://bucket/b.jpg") == "s3://bucket/b.jpg"
+    assert ray_extraction._full("https://host/" + "x" * 5000) == "https://host/" + "x" * 5000
+    ray_extraction._check_file_systems(pd.Series([ray_extraction._full("a::b.jpg")]))
 
 
 def test_an_unknown_file_system_is_an_error_before_any_work(model_and_transform, tmp_path):
