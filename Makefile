@@ -24,7 +24,7 @@ test: $(INSTALLED)
 # The same extraction on a cluster, here one of this machine alone; Ray is an extra.
 test-ray: $(INSTALLED)
 	$(BIN)/pip install --quiet --constraint requirements.lock --no-build-isolation --editable '.[ray]'
-	$(PYTEST) tests/test_ray_extraction.py
+	$(PYTEST) tests/test_ray_extraction.py tests/test_extract_command.py
 
 lab: $(INSTALLED)
 	$(BIN)/jupyter lab --notebook-dir notebooks $(OFFLINE)

@@ -205,9 +205,12 @@ def bench(out: Path, times: int) -> None:
     "folders", nargs=-1, type=click.Path(exists=True, file_okay=False, path_type=Path), metavar="FOLDERS..."
 )
 @click.option("--clean", is_flag=True, help="Remove damaged files, and unfinished ones of runs that were killed.")
-@click.option("--clean-all", is_flag=True, help="Remove all: the next run computes every photo again.")
+@click.option("--clean-all", is_flag=True, help="Remove all scene logits: the next run computes every photo again.")
 def cache(folders, clean, clean_all) -> None:
-    """List the caches of scene logits in FOLDERS (by default outputs/*/scene_logits), and what is damaged in them."""
+    """List the caches of scene logits in FOLDERS (by default of all runs in outputs), and what is damaged in them.
+
+    A shard of another cache is listed as foreign: it is not used, and --clean leaves it where it is.
+    """
     from s2p_lib import logit_cache
 
     folders = folders or sorted(Path("outputs").glob("*/scene_logits"))

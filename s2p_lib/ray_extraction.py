@@ -22,7 +22,7 @@ from PIL import Image
 from torchvision import transforms
 
 from s2p_lib import engines
-from s2p_lib.logit_cache import STALE_S, CacheNotWritten, SceneLogitCache
+from s2p_lib.logit_cache import STALE_S, CacheNotWritten, SceneLogitCache, open_cache
 from s2p_lib.model import S2P, SCENES, fingerprint, image_size_of
 from s2p_lib.progress import progress
 from s2p_lib.ray_decoding import Decode
@@ -31,7 +31,7 @@ from s2p_lib.scene_logits import BATCH_SIZE
 PHOTOS_PER_TASK = 64  # what a lost actor has to do again; 64 x 602 kB at 448 pixels fit into one block of Ray Data
 PHOTOS_PER_SHARD, SECONDS_PER_SHARD = 4096, 60  # whichever comes first: a killed driver loses a minute's work
 DEATHS_OF_A_TASK = 10  # a task that has killed so many actors ends the job; lost machines alone do not come near
-ENGINE = "torch"  # on every device; notebooks find its logits, as they take the engine that has most of the photos
+ENGINE = "torch"  # on every device; notebooks find its logits, as they take an engine that lacks none
 INDEX_COLUMNS = ["path", "state", "sha256", "indexed_s"]
 GOES_ON = "What was computed is kept; the same command goes on."
 
@@ -77,15 +77,14 @@ def extract_on_ray(
     if transform is None:
         raise ValueError("this backbone takes no photos, so there is nothing to extract; choose another --backbone")
     _check_sizes(workers=workers, decoders=decoders, cpus=cpus, gpus=gpus, batch_size=batch_size)
-    engines.possible(ENGINE, "cuda" if gpus else "cpu", precision)
+    device = "cuda" if gpus else "cpu"
+    engines.possible(ENGINE, device, precision)
     ray = _ray()
     paths = pd.Series(list(dict.fromkeys(_full(path) for path in paths)), name="path", dtype=object)
     _check_file_systems(paths)
     if not ray.is_initialized():
         ray.init()
-    cache = SceneLogitCache(cache_dir, fingerprint(model, transform, engines.numerics(ENGINE, precision)))
-    if cache.damaged:
-        print(f"{len(cache.damaged)} damaged cache file(s) left out; their photos are computed again")
+    cache = open_cache(cache_dir, fingerprint(model, transform, engines.numerics(ENGINE, precision, device)))
     _check_room(ray, decoders, workers, cpus, gpus)
     cache.check_writable()
     files = _FileIndex(Path(out_dir) / "files")
