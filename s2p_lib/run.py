@@ -4,6 +4,7 @@ import ast
 import difflib
 import os
 import platform
+import re
 import resource
 import subprocess
 import sys
@@ -588,7 +589,11 @@ def _git_commit() -> str | None:
 def peak_memory_bytes() -> int:
     """Largest resident size so far of this process, or of its largest child if that was larger."""
     unit = 1 if sys.platform == "darwin" else 1024  # Linux counts in KiB
-    return unit * max(resource.getrusage(who).ru_maxrss for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
+    own, children = (resource.getrusage(who).ru_maxrss for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
+    status = Path("/proc/self/status")
+    if status.is_file():  # there ru_maxrss begins with what the parent process had
+        own = int(re.search(r"VmHWM:\s*(\d+) kB", status.read_text())[1])
+    return unit * max(own, children)
 
 
 def check_before_work(p: Parameters, names: tuple[str, ...] = tuple(NOTEBOOKS)) -> None:

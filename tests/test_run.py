@@ -1,6 +1,8 @@
 import itertools
 import json
 import re
+import subprocess
+import sys
 from types import SimpleNamespace
 
 import nbformat
@@ -144,6 +146,13 @@ def test_a_stage_leaves_its_time_energy_and_memory(tmp_path):
     stage = run.manifest["stages"]["work"]
     assert set(stage) == {"duration_s", "energy_kwh", "energy_source", "peak_memory_bytes"}
     assert stage["peak_memory_bytes"] > 10_000_000  # a Python process with pandas has more than 10 MB
+
+
+def test_the_peak_memory_of_a_process_is_not_its_parents():
+    held = np.ones(100_000_000)  # 800 MB
+    code = "from s2p_lib.run import peak_memory_bytes; print(peak_memory_bytes())"
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert int(done.stdout) < held.nbytes < runs.peak_memory_bytes()
 
 
 def test_photos_that_vanished_since_are_left_out_and_added_to_the_audit(tree, tmp_path):
