@@ -443,6 +443,7 @@ def _plot(table: pd.DataFrame) -> Figure:
     left.bar_label(bars, fmt="%.2f", padding=3)
     left.set(xlabel="photos per second", title=f"{RESNET}, frozen", xlim=(0, 1.18 * rates.max()))
     left.invert_yaxis()
+    left.grid(axis="y", visible=False)  # it would run through the values
     seconds = [value[f"{n:,} photos to predictions, demo backbone"] for n in GROWTH]
     right.loglog(GROWTH, seconds, "o-", color=COLOURS["private"])
     right.set(xlabel="photos", ylabel="seconds", title="photos to predictions, demo backbone")

@@ -1,9 +1,11 @@
 """The sha256 of many files, remembered from run to run: photos are not read again to learn that they are known."""
 
+import contextlib
 import hashlib
 import json
 import os
 import time
+from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import NamedTuple
@@ -114,7 +116,7 @@ class HashMemory:
             part.write_bytes(safetensors.numpy.save(arrays, metadata={"sha256": _digest(arrays)}))
             os.replace(part, self.file)
         except OSError:  # full or read-only: the cache of logits, which matters, says what to do
-            _remove(part)
+            remove([part])
 
     def _whole(self) -> dict[bytes, str]:
         try:
@@ -144,8 +146,8 @@ def _digest(arrays: dict[str, np.ndarray]) -> str:
     return hashlib.sha256(arrays["key"].tobytes() + arrays["sha256"].tobytes()).hexdigest()
 
 
-def _remove(file: Path) -> None:
-    try:
-        file.unlink(missing_ok=True)
-    except OSError:
-        return
+def remove(files: Iterable[Path]) -> None:
+    """As far as it can be done: what stays is never read."""
+    for file in files:
+        with contextlib.suppress(OSError):
+            file.unlink(missing_ok=True)

@@ -22,7 +22,7 @@ import numpy as np
 import pandas as pd
 import safetensors.numpy
 
-from s2p_lib.file_hashes import MEMORY, MEMORY_PARTS, parse_rows
+from s2p_lib.file_hashes import MEMORY, MEMORY_PARTS, parse_rows, remove
 from s2p_lib.model import SCENES
 
 KEY_LENGTH = 16  # hex digits of a cache's key that name its folder
@@ -72,7 +72,7 @@ class SceneLogitCache:
                 probe.write(b"\0" * 4096)
         except OSError as error:
             raise _not_written(self.folder, error) from None
-        _remove(_stale(_parts(self.folder, SHARD_PARTS)))
+        remove(_stale(_parts(self.folder, SHARD_PARTS)))
 
     def add(self, hashes: list[str], logits: np.ndarray) -> None:
         """Append one shard; it appears under its name only when complete. CacheNotWritten if it cannot be.
@@ -94,7 +94,7 @@ class SceneLogitCache:
             part.write_bytes(content)
             os.replace(part, shard)
         except OSError as error:
-            _remove([part])
+            remove([part])
             raise _not_written(self.folder, error) from None
         self._remember(shard, hashes)
 
@@ -115,7 +115,7 @@ class SceneLogitCache:
             content = _whole_content(shard)
             if content is None:
                 self.damaged.append(shard.name)
-                _remove([shard])  # its photos are computed again
+                remove([shard])  # its photos are computed again
             elif content.key != self._key:
                 self.foreign.append(shard.name)
             else:
@@ -276,13 +276,6 @@ def _size(files: Iterable[Path]) -> int:
         with contextlib.suppress(FileNotFoundError):
             total += file.stat().st_size
     return total
-
-
-def _remove(files: Iterable[Path]) -> None:
-    """As far as it can be done: what stays is never read."""
-    for file in files:
-        with contextlib.suppress(OSError):
-            file.unlink(missing_ok=True)
 
 
 def _not_written(folder: Path, error: OSError) -> CacheNotWritten:
