@@ -5,12 +5,10 @@ would use it: opened, converted to RGB, EXIF orientation ignored. Each text of a
 which ends at the first of ``, : ; (``; several texts of one photo are joined by ``"; "``.
 """
 
-import errno
 import hashlib
 import io
 import itertools
 import os
-import stat
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
@@ -25,12 +23,19 @@ from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
 from s2p_lib.datasets import Listing
-from s2p_lib.photos import CRASHES_DECODER, UNREADABLE, UNREADABLE_KINDS, ahead, open_with_notes, problem_of
+from s2p_lib.photos import (
+    CRASHES_DECODER,
+    UNREADABLE,
+    UNREADABLE_KINDS,
+    ahead,
+    open_with_notes,
+    problem_of,
+    read_photo_file,
+)
 from s2p_lib.progress import progress
 from s2p_lib.samples import PROBLEM_COLUMNS, grouped_splits
 
 FACTS = ["sha256", "phash", "width", "height", "problem", "note"]
-MAX_FILE_MB = 200  # a file is read whole, one for each thread
 
 # Two photos are near copies if their perceptual hashes (64 bits) differ in at most so many. Measured on the 898
 # readable photos of the demo dataset: with 4 bits none of 402,753 pairs of different photos is taken for copies, with 6
@@ -96,23 +101,13 @@ def readable(paths: Iterable[Path], n: int) -> list[Path]:
 def _check_photo(path: Path) -> tuple:
     """The ``FACTS`` of one photo."""
     try:
-        content = _read(path)
+        content = read_photo_file(path)
         photo, notes = open_with_notes(io.BytesIO(content))
     except UNREADABLE as error:
         return None, None, None, None, problem_of(path, error), None
     phash = _phash(photo)
     notes += [NO_CONTRAST] if phash is None else []
     return hashlib.sha256(content).hexdigest(), phash, *photo.size, None, "; ".join(notes) or None
-
-
-def _read(path: Path) -> bytes:
-    """OSError also for what must not be read into memory."""
-    facts = path.stat()
-    if not stat.S_ISREG(facts.st_mode):  # a folder, or a device that never ends
-        raise OSError(errno.EINVAL, "not a file")
-    if facts.st_size > MAX_FILE_MB * 1e6:
-        raise OSError(errno.EFBIG, f"larger than {MAX_FILE_MB} MB")
-    return path.read_bytes()
 
 
 def _phash(photo: Image.Image) -> int | None:

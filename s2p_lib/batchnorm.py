@@ -5,6 +5,7 @@ is trained: each batch is normalised by its own statistics, which also update th
 """
 
 import hashlib
+import io
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -19,9 +20,9 @@ import torch.fx
 from torch import nn
 
 from s2p_lib.engines import on_device, scenes
-from s2p_lib.file_hashes import photos_sha256
+from s2p_lib.file_hashes import hash_files
 from s2p_lib.model import S2P, fingerprint
-from s2p_lib.photos import UNREADABLE, ahead, open_photo, problem_of
+from s2p_lib.photos import UNREADABLE, ahead, open_photo, problem_of, read_hashed
 from s2p_lib.progress import progress
 
 MEMORY_FOR_PHOTOS = 1_000_000_000  # bytes of a split's resized photos kept between epochs; others are decoded again
@@ -142,15 +143,17 @@ def _sole_readers_of_convolutions(backbone: nn.Module) -> frozenset[str]:
 
 
 class PhotoBatches:
-    """The photos of one split, loaded by threads in whatever batches are asked for."""
+    """The photos of one split, loaded by threads in whatever batches are asked for; hashed when this is made."""
 
     def __init__(self, samples: pd.DataFrame, data_dir: str | Path, transform, workers: int):
         self.samples, self.transform, self._workers = samples, transform, max(1, workers)
         self._paths = [Path(data_dir) / path for path in samples["path"]]
+        self._hashes = [photo.sha256 for photo in hash_files(self._paths, self._workers)]  # None where a file is gone
         self._kept, self._kept_bytes = {}, 0
 
     def __call__(self, batches: Sequence[torch.Tensor]) -> Iterator[torch.Tensor]:
-        """[B, 3, H, W] float32 for each int64 [B] of row numbers. ValueError for a photo that cannot be read."""
+        """[B, 3, H, W] float32 for each int64 [B] of row numbers. ValueError for a photo that cannot be read or
+        has changed since it was hashed."""
         pool = ThreadPoolExecutor(self._workers)
         try:
             loaded = ahead(pool, self._load, torch.cat(list(batches)).tolist(), PHOTOS_AHEAD)
@@ -162,7 +165,7 @@ class PhotoBatches:
     @property
     def key(self) -> str:
         """Hex sha256 of names, labels, order and contents: other photos have another one."""
-        text = self.samples[["image", "label"]].to_csv(index=False) + photos_sha256(self._paths, self._workers)
+        text = self.samples[["image", "label"]].to_csv(index=False) + " ".join(map(str, self._hashes))
         return hashlib.sha256(text.encode()).hexdigest()
 
     def _load(self, row: int) -> torch.Tensor:
@@ -170,7 +173,7 @@ class PhotoBatches:
             return self._kept[row]
         path = self._paths[row]
         try:
-            photo = self.transform(open_photo(path))
+            photo = self.transform(open_photo(io.BytesIO(read_hashed(path, self._hashes[row]))))
         except UNREADABLE as error:
             raise ValueError(
                 f"photo {self.samples['path'].iloc[row]} could be read before and no longer can: "

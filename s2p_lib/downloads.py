@@ -13,11 +13,11 @@ from urllib.parse import urlsplit
 
 import requests
 import urllib3
-from PIL import UnidentifiedImageError
 from requests.adapters import HTTPAdapter
 from urllib3.util import Retry
 
-from s2p_lib.photos import UNREADABLE, open_photo
+from s2p_lib.decoding import problem_of_photo
+from s2p_lib.photos import UNIDENTIFIED_KINDS
 from s2p_lib.progress import progress
 
 TIMEOUTS = (10, 60)  # seconds: to connect, and without a byte
@@ -167,11 +167,10 @@ def copy_file(source: Path, target: Path, limit: int) -> None:
 
 def must_be_photo(path: Path) -> None:
     """Raise Gone if the file is no photo at all, NotFetched if it is a damaged one; either way it is removed."""
-    try:
-        open_photo(path)
-    except UnidentifiedImageError:
-        path.unlink()
-        raise Gone("what came is no photo") from None
-    except UNREADABLE as error:
-        path.unlink()
-        raise NotFetched(f"a damaged photo came: {type(error).__name__}") from None
+    problem = problem_of_photo(path)
+    if problem is None:
+        return
+    path.unlink()
+    if problem.startswith(UNIDENTIFIED_KINDS):
+        raise Gone(f"what came is no photo: {problem}")
+    raise NotFetched(f"a damaged photo came: {problem}")

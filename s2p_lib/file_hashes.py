@@ -53,12 +53,6 @@ def hash_files(paths: list[Path], workers: int, memory_dir: str | Path | None = 
     return found
 
 
-def photos_sha256(paths: list[Path], workers: int) -> str:
-    """Hex sha256 of the contents of all these files in this order; a file that is gone counts as such."""
-    hashes = [photo.sha256 or "gone" for photo in hash_files(paths, workers)]
-    return hashlib.sha256(" ".join(hashes).encode()).hexdigest()
-
-
 def parse_rows(content: bytes, wanted: dict[str, tuple[str, int]]) -> tuple[dict[str, np.ndarray], dict[str, str]]:
     """The arrays of a safetensors file, each [n, width] with the same n, and its metadata.
 

@@ -5,8 +5,9 @@
 """
 
 import hashlib
+import operator
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,6 +16,7 @@ import safetensors
 import safetensors.torch
 import torch
 import torchvision
+from PIL import Image
 from torch import nn
 from torchvision import transforms
 
@@ -130,6 +132,13 @@ def photo_transform(image_size: int) -> transforms.Compose:
             transforms.Normalize(IMAGENET_MEAN, IMAGENET_STD),
         ]
     )
+
+
+def in_two_steps(transform: transforms.Compose) -> tuple[Callable[[Image.Image], Image.Image], transforms.Compose]:
+    """What ``photo_transform`` does first, as Pillow's own call, for processes without torch; and what is left."""
+    height, width = transform.transforms[0].size
+    resize = operator.methodcaller("resize", (width, height), Image.Resampling.BILINEAR)
+    return resize, transforms.Compose(transform.transforms[1:])
 
 
 def count_parameters(model: nn.Module) -> dict[str, int]:

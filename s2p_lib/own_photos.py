@@ -13,9 +13,8 @@ from scipy.special import expit
 from s2p_lib.explorer import OpenOnClick, decision_html
 from s2p_lib.failures import explain, margins_private
 from s2p_lib.model import S2P
-from s2p_lib.predict import N_SCENES, WARNING, find_photos
+from s2p_lib.predict import N_SCENES, WARNING, find_photos, scene_logits_of
 from s2p_lib.samples import CLASSES, bare_name, printable
-from s2p_lib.scene_logits import extract_scene_logits
 
 MOST = 50  # photos at once: a whole folder of holidays would keep the notebook busy
 NO_NETWORK = (
@@ -72,14 +71,14 @@ class OwnPhotos(OpenOnClick):
 
     def _predict(self, paths: Sequence[Path], names: Sequence[str], n_given: int) -> None:
         self.result.value = "<span role='status'>Predicting ...</span>"
-        logits, problems = _scene_logits(paths, self._model, self._transform, self._device)
         head = self._model.scene_to_privacy_layer
+        found = scene_logits_of(paths, self._model, self._transform, self._device)
         told = f"<p>The first {len(paths)} of {n_given:,} photos.</p>" if n_given > len(paths) else ""
         answers = [
             f"<p><b>{html.escape(name)}</b>: not predicted, {html.escape(problem)}</p>"
             if problem
-            else prediction_html(name, explain(head, of_photo, self._mean), float(margins_private(head, of_photo)))
-            for name, of_photo, problem in zip(names, logits, problems)
+            else prediction_html(name, explain(head, logits, self._mean), float(margins_private(head, logits)))
+            for (_, logits, problem), name in zip(found, names)
         ]
         self.result.value = told + "".join(answers)
 
@@ -93,12 +92,3 @@ def prediction_html(name: str, explanation: pd.DataFrame, margin_private: float)
         f"<div class='s2p-explained'><b>{html.escape(name)}</b>: called {called}, p_private {p_private:.4f}.<br>"
         f"Its likeliest scenes: {html.escape(scenes)}.<br>{decision_html(explanation, margin_private)}</div><br>"
     )
-
-
-def _scene_logits(paths: Sequence[Path], model: S2P, transform, device: str) -> tuple[np.ndarray, list[str | None]]:
-    """[N, 365] float32, and the problem of each photo that cannot be read (None for the others)."""
-    images = [str(i) for i in range(len(paths))]  # two photos may have one name
-    samples = pd.DataFrame({"image": images, "path": [path.absolute() for path in paths]})
-    with tempfile.TemporaryDirectory() as cache:  # not the run's: it would keep the hashes of somebody's photos
-        logits, problems = extract_scene_logits(samples, "", model, transform, cache, device)
-    return logits, [problems.get(image) for image in images]

@@ -1,7 +1,9 @@
 """Open a photo as the released code does, or say why it cannot be opened."""
 
+import errno
 import hashlib
 import re
+import stat
 import struct
 import warnings
 from collections import deque
@@ -25,6 +27,8 @@ OTHER_FORMATS = {
     (4, b"ftyphei"): "HEIC",
     (4, b"ftypmif1"): "HEIF",
 }
+
+MAX_FILE_MB = 200  # a file is read whole, one for each thread
 
 # What Pillow's decoders raise on damaged files.
 UNREADABLE = (
@@ -104,6 +108,9 @@ def _note_of_orientation(image: Image.Image) -> Iterator[str]:
         yield f"EXIF orientation {orientation}, ignored"
 
 
+# Of a file that none of the decoders takes.
+UNIDENTIFIED_KINDS = ("not an image", "unsupported format", "damaged header or unsupported mode")
+
 # What the texts of problem_of begin with. Such a photo cannot be shown either.
 UNREADABLE_KINDS = (
     "missing file",
@@ -111,10 +118,8 @@ UNREADABLE_KINDS = (
     "empty file",
     "truncated",
     "damaged",
-    "damaged header or unsupported mode",
     "unsupported mode",
-    "unsupported format",
-    "not an image",
+    *UNIDENTIFIED_KINDS,
     "decompression bomb",
     "changed while it was read",
 )
@@ -168,6 +173,21 @@ def _unidentified(path: Path) -> str:
         if accepts(head) is True:
             return f"damaged header or unsupported mode, {name}"
     return "not an image"
+
+
+def read_photo_file(path: Path) -> bytes:
+    """A file's bytes. OSError also for what must not be read into memory."""
+    facts = path.stat()
+    check_kind_and_size(stat.S_ISREG(facts.st_mode), facts.st_size)
+    return path.read_bytes()
+
+
+def check_kind_and_size(is_file: bool, n_bytes: int | None) -> None:
+    """OSError for a folder, a pipe or a device that never ends, and for a file of over ``MAX_FILE_MB``."""
+    if not is_file:
+        raise OSError(errno.EINVAL, "not a file")
+    if n_bytes is not None and n_bytes > MAX_FILE_MB * 1e6:
+        raise OSError(errno.EFBIG, f"larger than {MAX_FILE_MB} MB")
 
 
 def file_sha256(path: str | Path) -> str:

@@ -6,11 +6,20 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import torch
+from PIL import Image
 
-from s2p_lib.engines import on_device, scenes_in_parts
+from s2p_lib import engines
+from s2p_lib.decoding import DecodingProcess
 from s2p_lib.metrics import CARD_PERCENT
-from s2p_lib.model import NO_BACKBONE, S2P, SCENES, load_checkpoint, log_odds_of_private
-from s2p_lib.photos import UNREADABLE, open_photo, problem_of
+from s2p_lib.model import (
+    NO_BACKBONE,
+    S2P,
+    SCENES,
+    image_size_of,
+    in_two_steps,
+    load_checkpoint,
+    log_odds_of_private,
+)
 from s2p_lib.run_folder import RunFolder
 from s2p_lib.samples import CLASSES, EXTENSIONS, PUBLIC_IS_0, bare_name, printable
 from s2p_lib.scene_logits import BATCH_SIZE
@@ -79,7 +88,7 @@ def predict_photos(paths: Sequence[Path], model: S2P, transform, device: str = "
     """
     weight, _ = log_odds_of_private(model.scene_to_privacy_layer)
     rows = []
-    for path, logits, problem in _scene_logits(paths, model, transform, device):
+    for path, logits, problem in scene_logits_of(paths, model, transform, device):
         row = {
             "image": printable(bare_name(path.name)),
             "path": printable(str(path)),
@@ -98,22 +107,25 @@ def predict_photos(paths: Sequence[Path], model: S2P, transform, device: str = "
     return pd.DataFrame(rows)
 
 
-def _scene_logits(
-    paths: Sequence[Path], model: S2P, transform, device: str
+def scene_logits_of(
+    paths: Sequence[Path], model: S2P, transform, device: str = "cpu"
 ) -> Iterator[tuple[Path, np.ndarray | None, str | None]]:
-    """(path, [365] float32, None) for each photo, or (path, None, problem)."""
-    backbone = on_device(model.backbone, device).eval()
-    for start in range(0, len(paths), BATCH_SIZE):
-        photos, problems = [], []
-        for path in paths[start : start + BATCH_SIZE]:
-            try:
-                photos.append(transform(open_photo(path)))
-                problems.append(None)
-            except UNREADABLE as error:
-                problems.append(problem_of(path, error))
-        logits = iter(scenes_in_parts(backbone, torch.stack(photos), device, "float32").numpy() if photos else ())
-        for path, problem in zip(paths[start:], problems):
-            yield path, None if problem else next(logits), problem
+    """(path, scene logits [365] float32, None) for each photo, or (path, None, problem). Nothing is kept on disk.
+
+    Nobody has checked these photos before: they are decoded in a process of their own, which one of them may kill.
+    """
+    size = image_size_of(transform)
+    engine = engines.choose("auto", device, "float32", model.backbone, size, len(paths))
+    run = engines.prepare(engine, model.backbone, size, device, "float32")
+    resize, to_tensor = in_two_steps(transform)
+    with DecodingProcess(resize) as decoder:
+        for start in range(0, len(paths), BATCH_SIZE):
+            batch = paths[start : start + BATCH_SIZE]
+            found = [decoder.decode_file(path) for path in batch]
+            photos = [to_tensor(Image.fromarray(pixels)) for pixels in found if not isinstance(pixels, str)]
+            logits = iter(next(run([torch.stack(photos)])).numpy() if photos else ())
+            for path, of_path in zip(batch, found):
+                yield (path, None, of_path) if isinstance(of_path, str) else (path, next(logits), None)
 
 
 def describe(table: pd.DataFrame) -> str:

@@ -10,8 +10,7 @@ import os
 import re
 import time
 import uuid
-from collections.abc import Callable, Iterable, Iterator
-from functools import partial
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import fsspec
@@ -23,7 +22,7 @@ from torchvision import transforms
 
 from s2p_lib import engines
 from s2p_lib.logit_cache import STALE_S, CacheNotWritten, SceneLogitCache, open_cache
-from s2p_lib.model import S2P, SCENES, fingerprint, image_size_of
+from s2p_lib.model import S2P, SCENES, fingerprint, image_size_of, in_two_steps
 from s2p_lib.progress import progress
 from s2p_lib.ray_decoding import Decode
 from s2p_lib.scene_logits import BATCH_SIZE
@@ -213,7 +212,7 @@ def _pipeline(data, todo, shared, transform, workers, decoders, cpus, gpus, batc
             Decode,
             batch_size=None,
             batch_format="numpy",
-            fn_constructor_args=(_resizer(transform), transform.transforms[0].size),
+            fn_constructor_args=(in_two_steps(transform)[0], transform.transforms[0].size),
             compute=data.ActorPoolStrategy(size=decoders),
             num_cpus=1,
             **lost,
@@ -230,12 +229,6 @@ def _pipeline(data, todo, shared, transform, workers, decoders, cpus, gpus, batc
         )
         .iter_batches(batch_size=None, batch_format="numpy")
     )
-
-
-def _resizer(transform: transforms.Compose) -> Callable[[Image.Image], Image.Image]:
-    """What the transform does first, as Pillow's own call: decoders have no torch."""
-    height, width = transform.transforms[0].size
-    return partial(Image.Image.resize, size=(width, height), resample=Image.Resampling.BILINEAR)
 
 
 def _in_shards(batches: Iterator[dict], todo: pd.DataFrame) -> Iterator[dict[str, np.ndarray]]:
@@ -278,7 +271,7 @@ class _PassThroughBackbone:
     def __init__(self, shared, device: str, precision: str):
         model, transform = _ray().get(shared)
         self.run = engines.prepare(ENGINE, model.backbone, image_size_of(transform), device, precision)
-        self.to_tensor = transforms.Compose(transform.transforms[1:])  # what is left after resizing
+        _, self.to_tensor = in_two_steps(transform)
 
     def __call__(self, batch: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
         pixels = batch.pop("pixels")

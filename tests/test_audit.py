@@ -123,7 +123,7 @@ def test_a_pipe_is_not_waited_for(tree):
 
 
 def test_a_very_large_file_is_not_read(tree, monkeypatch):
-    monkeypatch.setattr(audit, "MAX_FILE_MB", 0.0001)
+    monkeypatch.setattr(photos, "MAX_FILE_MB", 0.0001)
     monkeypatch.setattr(Path, "read_bytes", None)
     assert set(audited(tree)["problem"]) == {"cannot be read: larger than 0.0001 MB"}
 

@@ -219,6 +219,16 @@ def test_a_photo_that_vanished_is_named(few, tree):
         list(few([torch.arange(12)]))
 
 
+def test_a_photo_that_changes_after_it_was_hashed_is_named(few, tree):
+    """Else what is kept under the key of the old photo would be made from the new one."""
+    key = few.key
+    tree.photo(5).write_bytes(tree.photo(6).read_bytes())
+    with pytest.raises(ValueError, match=r"batch00/p5\.jpg could be read before .*changed while it was read"):
+        list(few([torch.arange(12)]))
+    assert few.key == key
+    assert PhotoBatches(few.samples, tree.dir, few.transform, workers=1).key != key
+
+
 def test_another_set_of_photos_has_another_key(few, tree):
     key = few.key
     assert PhotoBatches(few.samples, tree.dir, few.transform, 1).key == key
@@ -226,7 +236,7 @@ def test_another_set_of_photos_has_another_key(few, tree):
     content = bytearray(tree.photo(5).read_bytes())
     content[-10] ^= 1  # of the same size
     tree.photo(5).write_bytes(content)
-    assert few.key != key
+    assert PhotoBatches(few.samples, tree.dir, few.transform, 1).key != key
 
 
 def test_adapted_statistics_are_kept_and_damaged_ones_are_not_used(few, tmp_path, monkeypatch):

@@ -7,7 +7,6 @@ import pytest
 from conftest import save_photo
 
 from s2p_lib import model as s2p
-from s2p_lib import own_photos
 from s2p_lib.own_photos import MOST, OwnPhotos
 from s2p_lib.predict import N_SCENES, WARNING, predict_photos
 from s2p_lib.run_folder import DEMO_WARNING
@@ -106,14 +105,6 @@ def test_on_a_demo_run_its_warning_comes_first(demo_model):
         next(i for i, text in enumerate(texts) if html.escape(said) in text) for said in (DEMO_WARNING, WARNING)
     )
     assert first < second
-
-
-def test_the_photos_are_not_kept_in_any_cache(own, content, tmp_path, monkeypatch):
-    caches, extract = [], own_photos.extract_scene_logits
-    monkeypatch.setattr(own_photos, "extract_scene_logits", lambda *given: caches.append(given[4]) or extract(*given))
-    own._uploaded((uploaded("a.jpg", content),))
-    assert len(caches) == 1
-    assert not own_photos.Path(caches[0]).exists()
 
 
 def test_a_run_on_published_scenes_says_that_it_cannot_see_photos():

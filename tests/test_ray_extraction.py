@@ -18,15 +18,13 @@ import pytest
 import safetensors.numpy
 import torch
 from click.testing import CliRunner
-from ray_hooks import CannotBeLoaded, NeverEnds, Resize, save_deadly
+from decoding_hooks import SEARCH_PATH, CannotBeLoaded, Resize, save_deadly
 
 from s2p_lib import audit, engines, logit_cache, ray_decoding, ray_extraction, scene_logits
 from s2p_lib import model as s2p
 from s2p_lib.__main__ import main
 from s2p_lib.photos import CRASHES_DECODER, file_sha256
 from s2p_lib.run_folder import ROOT
-
-SEARCH_PATH = f"{ROOT}{os.pathsep}{Path(__file__).parent}"  # of decoding processes, for the tests' own classes
 
 
 @pytest.fixture(scope="module")
@@ -223,60 +221,6 @@ def test_a_photo_that_crashes_the_decoder_is_named_and_the_others_are_decoded(de
     assert found["problem"][crashed].tolist() == ["damaged: it crashes the decoder"]
     assert set(found["problem"][~crashed]) == {""}
     assert found["pixels"][~crashed].any(axis=(1, 2, 3)).all()
-
-
-def test_the_decoding_process_ends_with_its_actor(tree):
-    decoder = ray_decoding.DecodingProcess(int)
-    decoder.process.stdin.close()
-    assert decoder.process.wait(60) == 0
-    decoder.process.stdout.close()
-
-
-def test_an_error_that_is_not_the_photos_fault_is_raised(tree):
-    decoder = ray_decoding.DecodingProcess(operator.attrgetter("no_such_method"))
-    try:
-        with pytest.raises(AttributeError, match="no_such_method"):
-            decoder.decode("p.jpg", tree.photo(0).read_bytes())
-    finally:
-        decoder.stop()
-
-
-def test_a_photo_that_never_ends_is_named_and_its_process_replaced(decode, tree, monkeypatch):
-    decode.decoder.stop()
-    decode.decoder = ray_decoding.DecodingProcess(NeverEnds())
-    monkeypatch.setattr(ray_decoding, "DECODING_LIMIT_S", 0.1)
-    found = decode({"path": [str(tree.photo(0))], "state": [""]})
-    assert found["problem"].tolist() == ["cannot be read: not decoded within 0.1 s"]
-    assert decode.decoder.process.poll() is None  # started anew
-
-
-def test_a_process_that_hangs_in_a_photo_ends_with_its_actor(tree):
-    code = (
-        "import sys; from pathlib import Path; from ray_hooks import NeverEnds; from s2p_lib import ray_decoding;"
-        "ray_decoding.DecodingProcess(NeverEnds(True)).decode('p.jpg', Path(sys.argv[1]).read_bytes())"
-    )
-    places = os.environ | {"PYTHONPATH": SEARCH_PATH}
-    # Its output ends only when the last process that holds it has: the one that hangs.
-    ended = subprocess.run([sys.executable, "-c", code, tree.photo(0)], env=places, stderr=subprocess.PIPE, timeout=100)
-    assert ended.returncode == -signal.SIGKILL
-
-
-def test_a_decoding_process_that_cannot_load_its_work_is_not_the_photos_fault(monkeypatch):
-    monkeypatch.setenv("PYTHONPATH", SEARCH_PATH)
-    with pytest.raises(RuntimeError, match="does not start: ModuleNotFoundError: No module named 'no_such_module'"):
-        ray_decoding.Decode(CannotBeLoaded(), (32, 32))
-    monkeypatch.setattr(sys, "executable", "/bin/false")
-    with pytest.raises(RuntimeError, match="does not start: it ended with code 1"):
-        ray_decoding.Decode(Resize(), (32, 32))
-
-
-@pytest.mark.parametrize("name", ["x" * 300 + ".jpg", "..", "", "a\0b"])
-@pytest.mark.parametrize("content", [b"no photo", b"", b"\xff\xd8\xff\xe0 no more"])
-def test_a_name_that_no_file_can_have_changes_no_problem(decode, name, content):
-    problem = decode.decoder.decode("p.jpg", content)
-    assert isinstance(problem, str)
-    assert not problem.startswith("damaged: it crashes")
-    assert decode.decoder.decode(name, content) == problem.replace("p.jpg", name)
 
 
 def test_a_pipe_and_a_huge_file_are_told_but_not_read(decode, tmp_path):

@@ -1,4 +1,4 @@
-"""What the tests of ``ray_extraction`` put into decoding processes: these must find it by import."""
+"""What tests put into decoding processes: these must find it by import, so ``SEARCH_PATH`` has to be PYTHONPATH."""
 
 import os
 import signal
@@ -7,6 +7,7 @@ from pathlib import Path
 
 from PIL import Image
 
+SEARCH_PATH = f"{Path(__file__).parents[1]}{os.pathsep}{Path(__file__).parent}"
 DEADLY_WIDTH = 13  # of the photos at which a process is killed
 
 
@@ -46,7 +47,7 @@ class CannotBeLoaded:
 
 
 def _load() -> CannotBeLoaded:
-    if sys.argv[0].endswith("ray_decoding.py"):
+    if sys.argv[0].endswith("decoding.py"):
         import no_such_module  # noqa: F401
     return CannotBeLoaded()
 
