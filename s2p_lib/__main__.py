@@ -114,6 +114,7 @@ def predict(photos, run_dir, checkpoint, trained_on, weights, out) -> None:
     from s2p_lib import model as s2p
     from s2p_lib import predict as predicting
     from s2p_lib.datasets import DATASETS
+    from s2p_lib.decoding import DecoderStartError
 
     try:
         if trained_on not in (None, *DATASETS):
@@ -128,7 +129,7 @@ def predict(photos, run_dir, checkpoint, trained_on, weights, out) -> None:
         else:
             model, transform = predicting.model_of_run(run_folder, weights)
         table = predicting.predict_photos(paths, model, transform, s2p.choose_device())
-    except (ValueError, OSError) as error:
+    except (ValueError, OSError, DecoderStartError) as error:
         raise click.ClickException(str(error)) from None
     click.echo(predicting.describe(table))
     if checkpoint is None and run_folder.warning:
@@ -268,6 +269,7 @@ def fetch(what, into, from_dir, mirrors, dataset, url_list, per_second, again) -
     """
     from s2p_lib import fetch as fetching
     from s2p_lib import fetch_photos as photo_lists
+    from s2p_lib.decoding import DecoderStartError
 
     try:
         fetching.check_wanted(what, dataset, url_list)
@@ -281,7 +283,7 @@ def fetch(what, into, from_dir, mirrors, dataset, url_list, per_second, again) -
             photos = photo_lists.fetch_photos(into, dataset, url_list, per_second, again)
             click.echo(photo_lists.photos_text(photos))
             missing += int((photos["status"] == "failed").sum())
-    except (ValueError, OSError) as error:
+    except (ValueError, OSError, DecoderStartError) as error:
         raise click.ClickException(str(error)) from None
     raise SystemExit(1 if missing else 0)
 

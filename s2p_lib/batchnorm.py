@@ -22,7 +22,7 @@ from torch import nn
 from s2p_lib.engines import on_device, scenes
 from s2p_lib.file_hashes import hash_files
 from s2p_lib.model import S2P, fingerprint
-from s2p_lib.photos import UNREADABLE, ahead, open_photo, problem_of, read_hashed
+from s2p_lib.photos import UNREADABLE, FileChanged, ahead, open_photo, problem_of, read_hashed
 from s2p_lib.progress import progress
 
 MEMORY_FOR_PHOTOS = 1_000_000_000  # bytes of a split's resized photos kept between epochs; others are decoded again
@@ -148,7 +148,7 @@ class PhotoBatches:
     def __init__(self, samples: pd.DataFrame, data_dir: str | Path, transform, workers: int):
         self.samples, self.transform, self._workers = samples, transform, max(1, workers)
         self._paths = [Path(data_dir) / path for path in samples["path"]]
-        self._hashes = [photo.sha256 for photo in hash_files(self._paths, self._workers)]  # None where a file is gone
+        self._hashed = hash_files(self._paths, self._workers)
         self._kept, self._kept_bytes = {}, 0
 
     def __call__(self, batches: Sequence[torch.Tensor]) -> Iterator[torch.Tensor]:
@@ -165,20 +165,29 @@ class PhotoBatches:
     @property
     def key(self) -> str:
         """Hex sha256 of names, labels, order and contents: other photos have another one."""
-        text = self.samples[["image", "label"]].to_csv(index=False) + " ".join(map(str, self._hashes))
+        contents = hashlib.sha256(" ".join(photo.sha256 or "gone" for photo in self._hashed).encode()).hexdigest()
+        text = self.samples[["image", "label"]].to_csv(index=False) + contents
         return hashlib.sha256(text.encode()).hexdigest()
 
     def _load(self, row: int) -> torch.Tensor:
         if row in self._kept:
             return self._kept[row]
-        path = self._paths[row]
+        path, sha256, problem = self._hashed[row]
+        name = self.samples["path"].iloc[row]
         try:
-            photo = self.transform(open_photo(io.BytesIO(read_hashed(path, self._hashes[row]))))
-        except UNREADABLE as error:
+            if sha256 is not None:
+                photo = self.transform(open_photo(io.BytesIO(read_hashed(path, sha256))))
+        except FileChanged:
             raise ValueError(
-                f"photo {self.samples['path'].iloc[row]} could be read before and no longer can: "
-                f"{problem_of(path, error)}. Mend it, or run 01_data_splits again to leave it out."
+                f"photo {name} has changed since this began. Put the old one back, or run 01_data_splits again"
             ) from None
+        except UNREADABLE as error:
+            problem = problem_of(path, error)
+        if problem:
+            raise ValueError(
+                f"photo {name} could be read before and no longer can: {problem}. Mend it, or run 01_data_splits again "
+                "to leave it out."
+            )
         if self._kept_bytes + photo.nbytes <= MEMORY_FOR_PHOTOS:
             self._kept[row] = photo
             self._kept_bytes += photo.nbytes

@@ -7,10 +7,8 @@ import io
 import operator
 import os
 import pickle
-import signal
 import subprocess
 import sys
-import tempfile
 import threading
 import time
 from collections.abc import Callable
@@ -20,21 +18,25 @@ from typing import BinaryIO, Self
 import numpy as np
 from PIL import Image
 
-from s2p_lib.photos import CRASHES_DECODER, UNREADABLE, open_photo, problem_of, read_photo_file
+from s2p_lib.photos import CRASHES_DECODER, UNREADABLE, open_photo, problem_of, problem_of_content, read_photo_file
 
 DECODINGS = 2  # of a photo that kills the process: once more, as the killer may have been a lack of memory
 DECODING_LIMIT_S = 120  # for one photo
 START_LIMIT_S = 300  # many may start at once, perhaps from a disk that is shared
 PARENT_ASKED_S = 1  # how often a decoding process looks whether its parent is still there
-NAME = "photo-without-its-own-name"  # of the copy that a problem is told of; a store's names may be no file names
-TO_ONE_PIXEL = operator.methodcaller("resize", (1, 1), Image.Resampling.NEAREST)
+TO_ONE_PIXEL = operator.methodcaller("resize", (1, 1), Image.Resampling.NEAREST)  # where a photo is only checked
+DOES_NOT_START = "a process that decodes photos does not start"
+
+
+class DecoderStartError(RuntimeError):
+    """A decoding process cannot start, which is no photo's fault; the message says why."""
 
 
 class DecodingProcess:
     """``decode`` photos, each within ``DECODING_LIMIT_S``, in a process that is started anew if one kills it.
 
-    ``resize`` makes a PIL photo a PIL photo; a module of its own is imported there. To be closed by ``with`` or
-    ``stop``. RuntimeError if the process does not start, such as when it cannot load what ``resize`` needs.
+    ``resize`` makes a PIL photo a PIL photo; what it needs is imported there. To be ended by ``with`` or ``stop``.
+    DecoderStartError if the process does not start, such as when it cannot load what ``resize`` needs.
     """
 
     def __init__(self, resize: Callable[[Image.Image], Image.Image]):
@@ -47,24 +49,25 @@ class DecodingProcess:
     def __exit__(self, *_) -> None:
         self.stop()
 
-    def decode(self, name: str, content: bytes) -> np.ndarray | str:
-        """Resized pixels [H, W, 3] uint8, or the photo's problem."""
+    def decode(self, content: bytes) -> np.ndarray | str:
+        """Resized pixels [H, W, 3] uint8 of a file's bytes, or the photo's problem.
+
+        What ``resize`` raises is raised here. DecoderStartError if the process died and does not start again.
+        """
         for _ in range(DECODINGS):
             try:
-                self._send((name, content))
+                self._send(content)
                 found = self._receive(DECODING_LIMIT_S)
-                break
             except TimeoutError:
-                problem = f"cannot be read: not decoded within {DECODING_LIMIT_S} s"
+                self._start_again()
+                return f"cannot be read: not decoded within {DECODING_LIMIT_S} s"
             except (EOFError, OSError, pickle.UnpicklingError):  # it died before, or while it answered
-                problem = CRASHES_DECODER
-            self.stop()
-            self._start()
-        else:
-            return problem
-        if isinstance(found, Exception):
-            raise found
-        return found
+                self._start_again()
+                continue
+            if isinstance(found, Exception):
+                raise found
+            return found
+        return CRASHES_DECODER
 
     def decode_file(self, path: Path) -> np.ndarray | str:
         """As ``decode``, for a photo on disk."""
@@ -72,20 +75,38 @@ class DecodingProcess:
             content = read_photo_file(path)
         except UNREADABLE as error:
             return problem_of(path, error)
-        return self.decode(path.name, content)
+        return self.decode(content)
 
     def stop(self) -> None:
         self.process.kill()
         self.process.communicate()
 
+    def _start_again(self) -> None:
+        self.stop()
+        self._start()
+
     def _start(self) -> None:
         # A fresh interpreter, not a fork: who calls may have threads. Its input ends with us, and it with its input.
-        command = [sys.executable, "-m", "s2p_lib.decoding", str(os.getpid())]
-        self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
-        problem = self._why_not_ready()
+        # -P: no module is taken from the current folder. In a group of its own Ctrl-C does not reach it.
+        places = [str(Path(__file__).parents[1]), *os.environ.get("PYTHONPATH", "").split(os.pathsep)]
+        try:
+            self.process = subprocess.Popen(
+                [sys.executable, "-P", "-m", "s2p_lib.decoding"],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                env=os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, places))},
+                process_group=0,
+            )
+        except OSError as error:
+            raise DecoderStartError(f"{DOES_NOT_START}: {error}") from None
+        problem = "it was interrupted"
+        try:
+            problem = self._why_not_ready()
+        finally:
+            if problem:
+                self.stop()
         if problem:
-            self.stop()
-            raise RuntimeError(f"a process that decodes photos does not start: {problem}")
+            raise DecoderStartError(f"{DOES_NOT_START}: {problem}")
 
     def _why_not_ready(self) -> str:
         """Empty if it is ready. Only then is a death a photo's fault."""
@@ -94,8 +115,10 @@ class DecodingProcess:
             return self._receive(START_LIMIT_S)
         except TimeoutError:
             return f"not ready within {START_LIMIT_S} s"
-        except (EOFError, OSError, pickle.UnpicklingError):
+        except (EOFError, OSError):
             return f"it ended with code {self.process.wait()}; its own output says why"
+        except Exception:  # of many kinds, if something prints where an answer should be
+            return "it says what it should not, perhaps by a module that prints when it is imported"
 
     def _send(self, what) -> None:
         pickle.dump(what, self.process.stdin)
@@ -103,12 +126,12 @@ class DecodingProcess:
 
     def _receive(self, limit_s: float):
         """The next answer. TimeoutError, and the process is killed, if it takes longer: Windows cannot ``select``."""
-        too_late = threading.Event()
-        timer = threading.Timer(limit_s, lambda: (too_late.set(), self.process.kill()))
+        process, too_late = self.process, threading.Event()
+        timer = threading.Timer(limit_s, lambda: (too_late.set(), process.kill()))
         timer.daemon = True
         timer.start()
         try:
-            return pickle.load(self.process.stdout)
+            return pickle.load(process.stdout)
         except (EOFError, pickle.UnpicklingError):
             if too_late.is_set():
                 raise TimeoutError from None
@@ -117,26 +140,18 @@ class DecodingProcess:
             timer.cancel()
 
 
-def problem_of_photo(path: Path) -> str | None:
-    """Why a photo cannot be used, found in a process that is started for it; None for a good one."""
-    with DecodingProcess(TO_ONE_PIXEL) as decoder:
-        found = decoder.decode_file(path)
-    return found if isinstance(found, str) else None
-
-
 def _decode_until_closed(parent: int) -> None:
     """The decoding process of the process whose id is ``parent``."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches both, and the parent ends this one
     threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
     answers = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)  # what a library prints is no answer
     try:
         resize = _loaded(answers)
         while True:
-            name, content = pickle.load(sys.stdin.buffer)
+            content = pickle.load(sys.stdin.buffer)
             try:
-                found = _pixels_or_problem(resize, name, content)
-            except Exception as error:  # not the photo's fault: the job has to end with it
+                found = _pixels_or_problem(resize, content)
+            except Exception as error:  # not the photo's fault: the parent raises it
                 found = error
             _answer(answers, found)
     except (EOFError, BrokenPipeError):  # our parent has gone
@@ -168,24 +183,13 @@ def _answer(answers: BinaryIO, what) -> None:
     answers.flush()
 
 
-def _pixels_or_problem(resize: Callable, name: str, content: bytes) -> np.ndarray | str:
+def _pixels_or_problem(resize: Callable, content: bytes) -> np.ndarray | str:
     try:
-        return np.asarray(resize(open_photo(io.BytesIO(content))))
-    except UNREADABLE:
-        return _problem_of_content(name, content)
-
-
-def _problem_of_content(name: str, content: bytes) -> str:
-    """In the words of the local engine, which tells the problem of a file."""
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / NAME
-        path.write_bytes(content)
-        try:
-            open_photo(path)
-        except UNREADABLE as error:
-            return problem_of(path, error).replace(NAME, name)
-    return "damaged: not read a first time, read a second time"
+        photo = open_photo(io.BytesIO(content))
+    except Exception as error:  # what no damaged photo has made a decoder raise so far, too
+        return problem_of_content(content, error)
+    return np.asarray(resize(photo))
 
 
 if __name__ == "__main__":
-    _decode_until_closed(int(sys.argv[1]))
+    _decode_until_closed(os.getppid())

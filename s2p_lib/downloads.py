@@ -16,7 +16,7 @@ import urllib3
 from requests.adapters import HTTPAdapter
 from urllib3.util import Retry
 
-from s2p_lib.decoding import problem_of_photo
+from s2p_lib.decoding import DecodingProcess
 from s2p_lib.photos import UNIDENTIFIED_KINDS
 from s2p_lib.progress import progress
 
@@ -165,12 +165,14 @@ def copy_file(source: Path, target: Path, limit: int) -> None:
     shutil.copyfile(source, target)
 
 
-def must_be_photo(path: Path) -> None:
-    """Raise Gone if the file is no photo at all, NotFetched if it is a damaged one; either way it is removed."""
-    problem = problem_of_photo(path)
-    if problem is None:
+def must_be_photo(path: Path, decoder: DecodingProcess) -> None:
+    """Raise Gone if the file is no photo at all, NotFetched if it cannot be used; either way it is removed.
+
+    ``decoder`` opens it, as it may be made to crash whoever does. DecoderStartError as ``DecodingProcess.decode``.
+    """
+    problem = decoder.decode_file(path)
+    if not isinstance(problem, str):
         return
     path.unlink()
-    if problem.startswith(UNIDENTIFIED_KINDS):
-        raise Gone(f"what came is no photo: {problem}")
-    raise NotFetched(f"a damaged photo came: {problem}")
+    kind = Gone if problem.startswith((*UNIDENTIFIED_KINDS, "empty file")) else NotFetched
+    raise kind(f"what came cannot be used as a photo: {problem}")

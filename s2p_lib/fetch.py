@@ -14,6 +14,7 @@ import urllib3
 
 from s2p_lib.archives import unpack
 from s2p_lib.datasets import SOURCES
+from s2p_lib.decoding import TO_ONE_PIXEL, DecodingProcess
 from s2p_lib.downloads import (
     TIMEOUTS,
     NotFetched,
@@ -247,7 +248,8 @@ class Fetcher:
             else:
                 copy_file(Path(source), Path(output), 2 * file.size)
             if path.suffix == ".jpg":
-                must_be_photo(Path(output))
+                with DecodingProcess(TO_ONE_PIXEL) as decoder:
+                    must_be_photo(Path(output), decoder)
 
         return fill
 

@@ -12,6 +12,7 @@ import pandas as pd
 import requests
 
 from s2p_lib.datasets import SOURCES
+from s2p_lib.decoding import TO_ONE_PIXEL, DecodingProcess
 from s2p_lib.downloads import Gone, NotFetched, discard, download, must_be_photo, new_session, plain
 from s2p_lib.progress import progress
 from s2p_lib.run_folder import RunFolder
@@ -55,15 +56,16 @@ def fetch_photos(
     todo = progress(table.index[table["reason"] == NOT_TRIED], desc=f"photos of {dataset}", unit="photo")
     session, failures = new_session(), 0
     try:
-        for n, i in enumerate(_paced(todo, per_second)):
-            status, reason = fetch_photo(session, table.loc[i, "url"], table.loc[i, "target"])
-            table.loc[i, ["status", "reason"]] = [status, reason]
-            failures = failures + 1 if status == "failed" else 0
-            if failures == FAILURES_IN_A_ROW:
-                print(f"{failures} photos in a row failed, so the rest is left alone; call again later")
-                break
-            if n % PHOTOS_PER_SAVE == PHOTOS_PER_SAVE - 1:
-                report.write_table(name, table[PHOTO_COLUMNS])
+        with DecodingProcess(TO_ONE_PIXEL) as decoder:
+            for n, i in enumerate(_paced(todo, per_second)):
+                status, reason = fetch_photo(session, decoder, table.loc[i, "url"], table.loc[i, "target"])
+                table.loc[i, ["status", "reason"]] = [status, reason]
+                failures = failures + 1 if status == "failed" else 0
+                if failures == FAILURES_IN_A_ROW:
+                    print(f"{failures} photos in a row failed, so the rest is left alone; call again later")
+                    break
+                if n % PHOTOS_PER_SAVE == PHOTOS_PER_SAVE - 1:
+                    report.write_table(name, table[PHOTO_COLUMNS])
     finally:  # after Ctrl-C too
         report.write_table(name, table[PHOTO_COLUMNS])
         print(f"every photo's status and reason: {report.path(name)}")
@@ -78,12 +80,12 @@ def photos_text(table: pd.DataFrame, examples: int = 10) -> str:
     return plain(f"{counts}{shown}\n\n{PHOTO_NOTICE}")
 
 
-def fetch_photo(session: requests.Session, url: str, target: Path) -> tuple[str, str | None]:
+def fetch_photo(session: requests.Session, decoder: DecodingProcess, url: str, target: Path) -> tuple[str, str | None]:
     """Status and reason of one photo; it appears as ``target`` only when whole and readable."""
     part = target.with_name(f"{target.name}.part")
     try:
         download(session, url, part, PHOTO_BYTES)
-        must_be_photo(part)
+        must_be_photo(part, decoder)
         os.replace(part, target)
         return "fetched", None
     except (NotFetched, OSError) as error:

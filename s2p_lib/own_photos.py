@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 from scipy.special import expit
 
+from s2p_lib.decoding import DecoderStartError
 from s2p_lib.explorer import OpenOnClick, decision_html
 from s2p_lib.failures import explain, margins_private
 from s2p_lib.model import S2P
@@ -64,7 +65,7 @@ class OwnPhotos(OpenOnClick):
         try:
             paths = find_photos([Path(self.folder.value.strip()).expanduser()] if self.folder.value.strip() else [])
         except (OSError, ValueError, RuntimeError) as error:  # RuntimeError: ~ of a user that is not there
-            self.result.value = f"<b role='alert'>{html.escape(str(error))}</b>"
+            self._tell(error)
             return
         names = [printable(bare_name(path.name)) for path in paths]
         self._predict(paths[:MOST], names[:MOST], len(paths))
@@ -74,13 +75,20 @@ class OwnPhotos(OpenOnClick):
         head = self._model.scene_to_privacy_layer
         found = scene_logits_of(paths, self._model, self._transform, self._device)
         told = f"<p>The first {len(paths)} of {n_given:,} photos.</p>" if n_given > len(paths) else ""
-        answers = [
-            f"<p><b>{html.escape(name)}</b>: not predicted, {html.escape(problem)}</p>"
-            if problem
-            else prediction_html(name, explain(head, logits, self._mean), float(margins_private(head, logits)))
-            for (_, logits, problem), name in zip(found, names)
-        ]
+        try:
+            answers = [
+                f"<p><b>{html.escape(name)}</b>: not predicted, {html.escape(problem)}</p>"
+                if problem
+                else prediction_html(name, explain(head, logits, self._mean), float(margins_private(head, logits)))
+                for (_, logits, problem), name in zip(found, names)
+            ]
+        except DecoderStartError as error:
+            self._tell(error)
+            return
         self.result.value = told + "".join(answers)
+
+    def _tell(self, error: Exception) -> None:
+        self.result.value = f"<b role='alert'>{html.escape(str(error))}</b>"
 
 
 def prediction_html(name: str, explanation: pd.DataFrame, margin_private: float) -> str:

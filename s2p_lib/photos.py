@@ -28,7 +28,8 @@ OTHER_FORMATS = {
     (4, b"ftypmif1"): "HEIF",
 }
 
-MAX_FILE_MB = 200  # a file is read whole, one for each thread
+MAX_FILE_MB = 200  # a file is read whole, one for each thread or process that decodes
+START_BYTES = 16  # of a file, which tell its format
 
 # What Pillow's decoders raise on damaged files.
 UNREADABLE = (
@@ -140,19 +141,23 @@ def problem_of(path: Path, error: Exception) -> str:
     if isinstance(error, FileChanged):
         return "changed while it was read"
     try:
-        return _problem_of_content(path, error)
+        with open(path, "rb") as file:
+            start = file.read(START_BYTES)
     except OSError as now:  # it has gone away since
         return problem_of(path, now)
+    of_path, of_name = (text.replace("; ", ", ") for text in (str(path), path.name))
+    return problem_of_content(start, error).replace(of_path, of_name)
 
 
-def _problem_of_content(path: Path, error: Exception) -> str:
-    if path.stat().st_size == 0:
+def problem_of_content(content: bytes, error: Exception) -> str:
+    """As ``problem_of``, by the first ``START_BYTES`` of the file or more."""
+    if not content:
         return "empty file"
     if isinstance(error, UnidentifiedImageError):
-        return _unidentified(path)
+        return _unidentified(content[:START_BYTES])
     if isinstance(error, Image.DecompressionBombError):
         return f"decompression bomb, over {2 * Image.MAX_IMAGE_PIXELS / 1e6:.0f} million pixels"
-    text = str(error).replace(str(path), path.name).replace("; ", ", ")  # "; " stands between two problems
+    text = str(error).replace("; ", ", ")  # "; " stands between two problems
     if "truncated" in text.lower():
         return "truncated"
     is_unsupported = not isinstance(error, TypeError) and any(
@@ -161,10 +166,8 @@ def _problem_of_content(path: Path, error: Exception) -> str:
     return f"unsupported mode: {text}" if is_unsupported else f"damaged: {text}"
 
 
-def _unidentified(path: Path) -> str:
+def _unidentified(head: bytes) -> str:
     """What a file is that none of the decoders takes."""
-    with open(path, "rb") as file:
-        head = file.read(16)
     for (start, magic), name in OTHER_FORMATS.items():
         if head[start:].startswith(magic):
             return f"unsupported format, {name}"
@@ -178,13 +181,13 @@ def _unidentified(path: Path) -> str:
 def read_photo_file(path: Path) -> bytes:
     """A file's bytes. OSError also for what must not be read into memory."""
     facts = path.stat()
-    check_kind_and_size(stat.S_ISREG(facts.st_mode), facts.st_size)
+    check_before_reading(stat.S_ISREG(facts.st_mode), facts.st_size)
     return path.read_bytes()
 
 
-def check_kind_and_size(is_file: bool, n_bytes: int | None) -> None:
-    """OSError for a folder, a pipe or a device that never ends, and for a file of over ``MAX_FILE_MB``."""
-    if not is_file:
+def check_before_reading(ends: bool, n_bytes: int | None) -> None:
+    """OSError for what may never end, such as a pipe or a device, and for a file of over ``MAX_FILE_MB``."""
+    if not ends:
         raise OSError(errno.EINVAL, "not a file")
     if n_bytes is not None and n_bytes > MAX_FILE_MB * 1e6:
         raise OSError(errno.EFBIG, f"larger than {MAX_FILE_MB} MB")

@@ -6,10 +6,9 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import torch
-from PIL import Image
 
 from s2p_lib import engines
-from s2p_lib.decoding import DecodingProcess
+from s2p_lib.decoding import DecoderStartError, DecodingProcess
 from s2p_lib.metrics import CARD_PERCENT
 from s2p_lib.model import (
     NO_BACKBONE,
@@ -84,7 +83,7 @@ def predict_photos(paths: Sequence[Path], model: S2P, transform, device: str = "
 
     The five scenes are those with the highest logits, with the sigmoid of the logit and the part that they have in the
     log-odds of private (logit times weight difference, positive towards private). A photo that cannot be read has a
-    problem and no prediction; it does not stop the others.
+    problem and no prediction; it does not stop the others. DecoderStartError as ``scene_logits_of``.
     """
     weight, _ = log_odds_of_private(model.scene_to_privacy_layer)
     rows = []
@@ -113,6 +112,7 @@ def scene_logits_of(
     """(path, scene logits [365] float32, None) for each photo, or (path, None, problem). Nothing is kept on disk.
 
     Nobody has checked these photos before: they are decoded in a process of their own, which one of them may kill.
+    DecoderStartError if it cannot start. The engine is the one that is done with so many photos first.
     """
     size = image_size_of(transform)
     engine = engines.choose("auto", device, "float32", model.backbone, size, len(paths))
@@ -122,7 +122,7 @@ def scene_logits_of(
         for start in range(0, len(paths), BATCH_SIZE):
             batch = paths[start : start + BATCH_SIZE]
             found = [decoder.decode_file(path) for path in batch]
-            photos = [to_tensor(Image.fromarray(pixels)) for pixels in found if not isinstance(pixels, str)]
+            photos = [to_tensor(pixels) for pixels in found if not isinstance(pixels, str)]
             logits = iter(next(run([torch.stack(photos)])).numpy() if photos else ())
             for path, of_path in zip(batch, found):
                 yield (path, None, of_path) if isinstance(of_path, str) else (path, next(logits), None)
@@ -159,9 +159,9 @@ def check_released_demo(data_dir: str | Path, device: str = "cpu") -> tuple[pd.D
         return not_run, f"not run: {lacks} not found below {data_dir}. Get them with: s2p fetch checkpoints demo-photos"
     try:
         model, transform = load_checkpoint(checkpoint, "resnet50", codes=PUBLIC_IS_0)
-    except ValueError as error:  # an optional check must not end a run
+        ours = predict_photos(paths, model, transform, device).set_index("image")
+    except (ValueError, DecoderStartError) as error:  # an optional check must not end a run
         return not_run, f"not run: {error}"
-    ours = predict_photos(paths, model, transform, device).set_index("image")
     ours["p"] = np.maximum(ours["p_private"].astype(float), 1 - ours["p_private"].astype(float))
     table = rows.join(ours[["prediction", "p"]], on="image")
     table["difference"] = (table["p"] - table["published_p"]).abs()

@@ -13,7 +13,7 @@ import numpy as np
 from fsspec.implementations.local import LocalFileSystem
 
 from s2p_lib.decoding import DecodingProcess
-from s2p_lib.photos import check_kind_and_size, problem_of
+from s2p_lib.photos import check_before_reading, problem_of
 
 # How stores call a file's hash and its time of change in fsspec's ``info``: https; S3, Azure; Google; local; Hadoop.
 TELL_A_CHANGE = ("ETag", "Content-MD5", "Digest", "Last-Modified", "LastModified", "etag", "last_modified")
@@ -26,7 +26,7 @@ class Decode:
     ``state`` is made of a file's size and what the store tells a change by (see ``state_of``), empty if it tells
     nothing; a photo that still has it is done. Pixels travel as uint8, a quarter of the bytes of the network's input.
     Pixels are zeros where there is a problem; without one, ``problem`` is empty. ``resize`` makes a PIL photo a PIL
-    photo. RuntimeError if a decoding process cannot start, which is no photo's fault.
+    photo. DecoderStartError as ``DecodingProcess``.
     """
 
     def __init__(self, resize: Callable, size: tuple[int, int]):
@@ -51,13 +51,12 @@ class Decode:
             state = state_of(about)
             if state and state == known:
                 return None
-            # A folder's reading has an error of its own; not every store tells a size before.
-            check_kind_and_size(about["type"] in ("file", "directory"), about.get("size"))
-            content = files.cat_file(place)
-            check_kind_and_size(True, len(content))
+            check_before_reading(about["type"] in ("file", "directory"), about.get("size"))
+            content = files.cat_file(place)  # for a folder with an error of its own
+            check_before_reading(True, len(content))  # not every store tells a size before
         except Exception as error:  # each kind of store has errors of its own
             return path, "", "", _problem_of_reading(path, error), self.nothing
-        found = self.decoder.decode(Path(place).name, content)
+        found = self.decoder.decode(content)
         sha256 = hashlib.sha256(content).hexdigest()
         if isinstance(found, str):
             return path, state, sha256, found, self.nothing

@@ -12,7 +12,7 @@ DEADLY_WIDTH = 13  # of the photos at which a process is killed
 
 
 class Resize:
-    """Dies as a decoder with a wild pointer does; with ``mark`` its actor dies instead, once."""
+    """Dies as a decoder with a wild pointer does; with ``mark`` its parent dies instead, once."""
 
     def __init__(self, mark: Path | None = None):
         self.mark = mark
@@ -27,13 +27,13 @@ class Resize:
 
 
 class NeverEnds:
-    """Hangs in every photo; with ``kills_actor`` its actor dies first."""
+    """Hangs in every photo; with ``kills_parent`` its parent dies first."""
 
-    def __init__(self, kills_actor: bool = False):
-        self.kills_actor = kills_actor
+    def __init__(self, kills_parent: bool = False):
+        self.kills_parent = kills_parent
 
     def __call__(self, image: Image.Image) -> Image.Image:
-        if self.kills_actor:
+        if self.kills_parent:
             os.kill(os.getppid(), signal.SIGKILL)
         while True:
             signal.pause()

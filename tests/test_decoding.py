@@ -1,5 +1,6 @@
 import operator
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -7,11 +8,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from click.testing import CliRunner
 from decoding_hooks import SEARCH_PATH, CannotBeLoaded, NeverEnds, Resize, save_deadly
 
-from s2p_lib import decoding, downloads, predict
+from s2p_lib import audit, decoding, downloads, predict
 from s2p_lib import model as s2p
-from s2p_lib.decoding import DecodingProcess
+from s2p_lib.__main__ import main
+from s2p_lib.decoding import DecoderStartError, DecodingProcess
 from s2p_lib.photos import open_photo
 from s2p_lib.run_folder import ROOT
 
@@ -76,21 +79,53 @@ def test_a_process_that_hangs_in_a_photo_ends_with_its_parent(tree):
     assert ended.returncode == -signal.SIGKILL
 
 
-def test_a_process_that_cannot_load_its_work_is_not_the_photos_fault(monkeypatch):
-    with pytest.raises(RuntimeError, match="does not start: ModuleNotFoundError: No module named 'no_such_module'"):
+def test_a_process_that_cannot_load_its_work_is_not_the_photos_fault():
+    with pytest.raises(DecoderStartError, match="does not start: ModuleNotFoundError: No module named"):
         DecodingProcess(CannotBeLoaded())
-    monkeypatch.setattr(sys, "executable", "/bin/false")
-    with pytest.raises(RuntimeError, match="does not start: it ended with code 1"):
+
+
+@pytest.mark.parametrize(
+    ("script", "limit_s", "told"),
+    [
+        ("exit 1", 300, "it ended with code 1; its own output says why"),
+        ("echo hello; exec cat", 300, "it says what it should not, "),
+        ("echo INFO: hello; exec cat", 300, "it says what it should not, "),
+        ("exec cat > /dev/null", 0.5, "not ready within 0.5 s"),
+        (None, 300, "[Errno 13] Permission denied"),
+    ],
+)
+def test_a_process_that_does_not_start_says_why(tmp_path, monkeypatch, script, limit_s, told):
+    (tmp_path / "python").write_text(f"#!/bin/sh\n{script}\n")
+    (tmp_path / "python").chmod(0o700 if script else 0o600)
+    monkeypatch.setattr(sys, "executable", str(tmp_path / "python"))
+    monkeypatch.setattr(decoding, "START_LIMIT_S", limit_s)
+    with pytest.raises(DecoderStartError, match=re.escape(f"does not start: {told}")):
         DecodingProcess(Resize())
 
 
-@pytest.mark.parametrize("name", ["x" * 300 + ".jpg", "..", "", "a\0b"])
-@pytest.mark.parametrize("content", [b"no photo", b"", b"\xff\xd8\xff\xe0 no more"])
-def test_a_name_that_no_file_can_have_changes_no_problem(decoder, name, content):
-    problem = decoder.decode("p.jpg", content)
-    assert isinstance(problem, str)
-    assert problem != CRASHES
-    assert decoder.decode(name, content) == problem.replace("p.jpg", name)
+def test_no_module_is_taken_from_the_current_folder(tmp_path, monkeypatch):
+    (tmp_path / "PIL.py").write_text("raise RuntimeError('of the folder with the photos')")
+    monkeypatch.chdir(tmp_path)
+    DecodingProcess(Resize()).stop()
+
+
+def test_the_command_says_why_when_no_process_starts(tree, monkeypatch):
+    monkeypatch.setattr(predict, "model_of_run", lambda run, weights: s2p.load_s2p("demo"))
+    monkeypatch.setattr(sys, "executable", "/bin/false")
+    done = CliRunner().invoke(main, ["predict", str(tree.photo(0))])
+    assert done.exit_code == 1
+    assert "Error: a process that decodes photos does not start" in done.output
+
+
+@pytest.mark.parametrize("content", [b"no photo", b"", b"\xff\xd8\xff\xe0 no more", b"%PDF-1.4"])
+def test_the_problem_of_a_bad_photo_is_that_of_the_audit(decoder, content, tmp_path):
+    (tmp_path / "p.jpg").write_bytes(content)
+    assert decoder.decode(content) == audit._check_photo(tmp_path / "p.jpg")[audit.FACTS.index("problem")]
+
+
+def test_what_no_decoder_has_raised_so_far_is_the_photos_problem(tree, monkeypatch):
+    monkeypatch.setattr(decoding, "open_photo", operator.attrgetter("of_a_new_kind"))
+    assert decoding._pixels_or_problem(Resize(), tree.photo(0).read_bytes()).startswith("damaged: ")
 
 
 def test_what_must_not_be_read_is_told(decoder, tmp_path):
@@ -120,9 +155,8 @@ def test_a_photo_that_crashes_the_decoder_does_not_stop_the_prediction_of_others
     np.testing.assert_allclose(given, alone["p_private"].astype(float), atol=1e-5)  # float32, another batch
 
 
-def test_a_photo_that_crashes_the_decoder_is_not_kept_and_does_not_stop_a_download(tmp_path, monkeypatch):
-    monkeypatch.setattr(decoding, "TO_ONE_PIXEL", Resize())
+def test_a_photo_that_came_and_crashes_the_decoder_is_told_and_not_kept(decoder, tmp_path):
     save_deadly(tmp_path / "came.jpg")
-    with pytest.raises(downloads.NotFetched, match=f"a damaged photo came: {CRASHES}"):
-        downloads.must_be_photo(tmp_path / "came.jpg")
+    with pytest.raises(downloads.NotFetched, match=f"cannot be used as a photo: {CRASHES}"):
+        downloads.must_be_photo(tmp_path / "came.jpg", decoder)
     assert not (tmp_path / "came.jpg").exists()

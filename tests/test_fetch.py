@@ -453,7 +453,7 @@ def test_photos_without_a_list_do_not_hide_the_files(two_files, data):
 def test_demo_photos_must_be_photos(site, data, monkeypatch):
     wanted = Published("demo_photos/1.jpg", 10**6, url=site.serve("/1.jpg", b"<html>"))
     monkeypatch.setattr(fetch, "FILES", {"demo-photos": (wanted,)})
-    assert "what came is no photo" in s2p("demo-photos", "--into", data).output
+    assert "what came cannot be used as a photo: not an image" in s2p("demo-photos", "--into", data).output
     site.serve("/1.jpg", photo())
     done = s2p("demo-photos", "--into", data)
     assert done.exit_code == 0

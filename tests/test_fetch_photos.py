@@ -139,6 +139,7 @@ def test_every_photo_has_a_status_and_a_reason(photos, site):
         "left": send(status=410),
         "stand_in": send(status=302, Location="/pw/images/photo_unavailable_l.png"),
         "page": b"<html>Sorry</html>",
+        "empty": b"",
         "busy": send(status=503),
         "half": send(photo()[:300]),
         "forbidden": send(status=403),
@@ -146,7 +147,7 @@ def test_every_photo_has_a_status_and_a_reason(photos, site):
     status = photos(answers)
     assert status == {
         "good": "fetched",
-        **dict.fromkeys(["removed", "left", "stand_in", "page"], "gone"),
+        **dict.fromkeys(["removed", "left", "stand_in", "page", "empty"], "gone"),
         **dict.fromkeys(["busy", "half", "forbidden"], "failed"),
     }
     assert "503" in photos.reasons["busy"]

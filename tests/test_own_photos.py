@@ -5,8 +5,10 @@ from datetime import UTC, datetime
 import numpy as np
 import pytest
 from conftest import save_photo
+from decoding_hooks import SEARCH_PATH, Resize, save_deadly
 
 from s2p_lib import model as s2p
+from s2p_lib import predict
 from s2p_lib.own_photos import MOST, OwnPhotos
 from s2p_lib.predict import N_SCENES, WARNING, predict_photos
 from s2p_lib.run_folder import DEMO_WARNING
@@ -74,6 +76,21 @@ def test_what_is_no_photo_does_not_stop_the_others(own, content):
     own._uploaded((uploaded("text.txt", b"hello"), uploaded("a.jpg", content)))
     assert "text.txt</b>: not predicted, not an image" in own.result.value
     assert "a.jpg</b>: called" in own.result.value
+
+
+def test_a_photo_that_crashes_the_decoder_does_not_stop_the_others(own, content, tmp_path, monkeypatch):
+    monkeypatch.setenv("PYTHONPATH", SEARCH_PATH)
+    monkeypatch.setattr(predict, "in_two_steps", lambda transform: (Resize(), s2p.in_two_steps(transform)[1]))
+    save_deadly(tmp_path / "deadly.png")
+    own._uploaded((uploaded("deadly", (tmp_path / "deadly.png").read_bytes()), uploaded("a.jpg", content)))
+    assert "deadly</b>: not predicted, damaged: it crashes the decoder" in own.result.value
+    assert "a.jpg</b>: called" in own.result.value
+
+
+def test_where_photos_cannot_be_decoded_it_says_so(own, content, monkeypatch):
+    monkeypatch.setattr("sys.executable", "/bin/false")
+    own._uploaded((uploaded("a.jpg", content),))
+    assert "role='alert'>a process that decodes photos does not start" in own.result.value
 
 
 def test_a_folder_is_predicted_and_a_missing_one_told(own, content, tmp_path):

@@ -115,6 +115,10 @@ def rows_in_shards(folder) -> int:
     return sum(len(safetensors.numpy.load_file(shard)["photo_sha256"]) for shard in shards)
 
 
+def resize_with(resize, monkeypatch) -> None:
+    monkeypatch.setattr(ray_extraction, "in_two_steps", lambda transform: (resize, s2p.in_two_steps(transform)[1]))
+
+
 def none_if_nan(column: pd.Series) -> list:
     return column.astype(object).where(column.notna(), None).tolist()
 
@@ -123,7 +127,7 @@ def test_good_photos_get_the_logits_and_bad_ones_the_problems_of_one_machine(
     cluster, tree, model_and_transform, tmp_path, monkeypatch
 ):
     """By the command. Half of the photos by address (``file://``), as in a store of objects; one crashes a decoder."""
-    monkeypatch.setattr(ray_extraction, "_resizer", lambda _: Resize())
+    resize_with(Resize(), monkeypatch)
     tree.photo(1).write_bytes(b"")
     tree.photo(2).write_bytes(b"no photo")
     tree.photo(3).write_bytes(tree.photo(3).read_bytes()[:300])
@@ -159,7 +163,7 @@ def test_a_decoder_and_a_worker_that_are_killed_in_the_middle_lose_nothing(
     save_deadly(tree.photo(6))
     expected, _ = local(tree, model_and_transform, tmp_path / "local")
     marks = [tmp_path / "decoder was killed", tmp_path / "worker was killed"]
-    monkeypatch.setattr(ray_extraction, "_resizer", lambda _: Resize(marks[0]))
+    resize_with(Resize(marks[0]), monkeypatch)
     model.backbone = KillsItsActorOnce(model.backbone, marks[1])
     found, logits = extract(paths_of(tree), (model, transform), tmp_path, batch_size=4)
     assert [mark.exists() for mark in marks] == [True, True]
@@ -322,13 +326,13 @@ class Bar:
     ("resize", "told"),
     [
         (operator.attrgetter("no_such_method"), "AttributeError: .*no_such_method.*"),
-        (CannotBeLoaded(), "RuntimeError: a process that decodes photos does not start: ModuleNotFoundError: .*"),
+        (CannotBeLoaded(), r"s2p_lib\.decoding\.DecoderStartError: .* does not start: ModuleNotFoundError: .*"),
     ],
 )
 def test_an_error_in_an_actor_ends_the_job_with_a_line(
     cluster, tree, model_and_transform, tmp_path, monkeypatch, resize, told
 ):
-    monkeypatch.setattr(ray_extraction, "_resizer", lambda _: resize)
+    resize_with(resize, monkeypatch)
     with pytest.raises(ray_extraction.NotFinished) as stopped:
         extract(paths_of(tree), model_and_transform, tmp_path)
     assert re.fullmatch(
