@@ -18,6 +18,7 @@ import pandas as pd
 import torch
 import torchvision
 from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator
 from PIL import Image
 
 from s2p_lib import (
@@ -446,7 +447,15 @@ def _plot(table: pd.DataFrame) -> Figure:
     left.grid(axis="y", visible=False)  # it would run through the values
     seconds = [value[f"{n:,} photos to predictions, demo backbone"] for n in GROWTH]
     right.loglog(GROWTH, seconds, "o-", color=COLOURS["private"])
+    for n, s in zip(GROWTH, seconds):
+        right.annotate(f"{number_text(s)} s", (n, s), (-6, 6), textcoords="offset points", ha="right")
     right.set(xlabel="photos", ylabel="seconds", title="photos to predictions, demo backbone")
+    right.set(xlim=(GROWTH[0] / 3, 2 * GROWTH[-1]), ylim=(seconds[0] / 2, 2 * seconds[-1]))
+    right.set_xticks(GROWTH, [f"{n:,}" for n in GROWTH])
+    right.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    right.yaxis.set_major_formatter("{x:g}")
+    right.minorticks_off()
+    right.grid(visible=False)  # it would run through the values
     for ax in (left, right):
         ax.spines[["top", "right"]].set_visible(False)
     return figure
