@@ -23,6 +23,7 @@ from s2p_lib.photos import CRASHES_DECODER, UNREADABLE, open_photo, problem_of, 
 DECODINGS = 2  # of a photo that kills the process: once more, as the killer may have been a lack of memory
 DECODING_LIMIT_S = 120  # for one photo
 START_LIMIT_S = 300  # many may start at once, perhaps from a disk that is shared
+ENDING_LIMIT_S = 10  # from the end of its output to its own
 PARENT_ASKED_S = 1  # how often a decoding process looks whether its parent is still there
 TO_ONE_PIXEL = operator.methodcaller("resize", (1, 1), Image.Resampling.NEAREST)  # where a photo is only checked
 DOES_NOT_START = "a process that decodes photos does not start"
@@ -116,9 +117,15 @@ class DecodingProcess:
         except TimeoutError:
             return f"not ready within {START_LIMIT_S} s"
         except (EOFError, OSError):
-            return f"it ended with code {self.process.wait()}; its own output says why"
+            return f"it {self._how_it_ended()}; its own output says why"
         except Exception:  # of many kinds, if something prints where an answer should be
             return "it says what it should not, perhaps by a module that prints when it is imported"
+
+    def _how_it_ended(self) -> str:
+        try:
+            return f"ended with code {self.process.wait(ENDING_LIMIT_S)}"
+        except subprocess.TimeoutExpired:
+            return "closed its output and goes on"
 
     def _send(self, what) -> None:
         pickle.dump(what, self.process.stdin)

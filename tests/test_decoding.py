@@ -90,7 +90,8 @@ def test_a_process_that_cannot_load_its_work_is_not_the_photos_fault():
         ("exit 1", 300, "it ended with code 1; its own output says why"),
         ("echo hello; exec cat", 300, "it says what it should not, "),
         ("echo INFO: hello; exec cat", 300, "it says what it should not, "),
-        ("exec cat > /dev/null", 0.5, "not ready within 0.5 s"),
+        ("exec cat > /dev/null", 300, "it closed its output and goes on"),
+        ("exec sleep 1000", 0.5, "not ready within 0.5 s"),
         (None, 300, "[Errno 13] Permission denied"),
     ],
 )
@@ -99,6 +100,7 @@ def test_a_process_that_does_not_start_says_why(tmp_path, monkeypatch, script, l
     (tmp_path / "python").chmod(0o700 if script else 0o600)
     monkeypatch.setattr(sys, "executable", str(tmp_path / "python"))
     monkeypatch.setattr(decoding, "START_LIMIT_S", limit_s)
+    monkeypatch.setattr(decoding, "ENDING_LIMIT_S", 1)  # but in one case it ends at once
     with pytest.raises(DecoderStartError, match=re.escape(f"does not start: {told}")):
         DecodingProcess(Resize())
 
