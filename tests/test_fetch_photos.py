@@ -218,10 +218,10 @@ def test_no_batch_folder_gets_too_full(photos, data, monkeypatch):
 def test_a_stopped_call_keeps_what_it_knows_and_the_next_goes_on(photos, site, data, monkeypatch):
     real = fetch_photos.fetch_photo
 
-    def stop_at_c(session, url, target):
+    def stop_at_c(session, decoder, url, target):
         if target.stem == "c":
             raise KeyboardInterrupt
-        return real(session, url, target)
+        return real(session, decoder, url, target)
 
     monkeypatch.setattr(fetch_photos, "fetch_photo", stop_at_c)
     with pytest.raises(KeyboardInterrupt):
