@@ -31,6 +31,19 @@ def test_figures_are_medians_of_the_runs_with_their_range(tmp_path, monkeypatch)
     assert "| ResNet-50 at 448 pixels, engine torch | 2 | 1 | 4 | photos/s |" in readme.bench_block()
 
 
+def test_two_figures_of_one_name_are_not_taken_for_runs_of_one(tmp_path, monkeypatch):
+    monkeypatch.setattr(bench, "_measure", lambda _: [*rows(1.0), *(bench._row("memory", mb, "MB") for mb in (10, 30))])
+    monkeypatch.setattr(bench.demo, "make_demo", lambda folder: folder)
+    bench.run_bench(tmp_path, times=2)
+    figures = json.loads((tmp_path / "bench.json").read_text())["figures"]
+    assert [(f["value"], f["low"], f["high"]) for f in figures if f["what"] == "memory"] == [(10,) * 3, (30,) * 3]
+
+
+@pytest.mark.parametrize(("value", "text"), [(0.012345, "0.0123"), (999.4, "999"), (999.7, "1,000"), (1234.5, "1,234")])
+def test_numbers_have_three_digits_and_are_whole_from_a_thousand_on(value, text):
+    assert bench.number_text(value) == text
+
+
 def test_all_engines_give_the_logits_of_plain_pytorch_on_a_real_resnet50_at_448_pixels(small_demo, monkeypatch):
     for name, value in {"RESNET_PHOTOS": 2, "RESNET_ROUNDS": 1, "MATMUL_SIZE": 64}.items():
         monkeypatch.setattr(bench, name, value)
