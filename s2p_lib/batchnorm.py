@@ -147,8 +147,7 @@ class PhotoBatches:
 
     def __init__(self, samples: pd.DataFrame, data_dir: str | Path, transform, workers: int):
         self.samples, self.transform, self._workers = samples, transform, max(1, workers)
-        self._paths = [Path(data_dir) / path for path in samples["path"]]
-        self._hashed = hash_files(self._paths, self._workers)
+        self._hashed = hash_files([Path(data_dir) / path for path in samples["path"]], self._workers)
         self._kept, self._kept_bytes = {}, 0
 
     def __call__(self, batches: Sequence[torch.Tensor]) -> Iterator[torch.Tensor]:
